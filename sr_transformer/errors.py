@@ -1,0 +1,27 @@
+"""The exceptions and warnings that a user can meet and act on."""
+
+from __future__ import annotations
+
+
+class SRTransformerError(Exception):
+    """Base class of every error that this package raises on purpose."""
+
+
+class ExpressionError(SRTransformerError, ValueError):
+    """A formula is malformed: unknown symbol, wrong arity, unreadable text."""
+
+
+class EngineUnavailableError(SRTransformerError, RuntimeError):
+    """The search engine that was asked for by name cannot run on this machine."""
+
+
+class CheckpointError(SRTransformerError, ValueError):
+    """A checkpoint is missing, damaged or made for another vocabulary."""
+
+
+class EngineFallbackWarning(UserWarning):
+    """``search="auto"`` found no usable engine; the Transformer answers alone."""
+
+
+class SearchInterruptedWarning(UserWarning):
+    """A search ended early; the best front found so far is returned."""

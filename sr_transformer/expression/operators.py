@@ -1,0 +1,156 @@
+"""The operator table: one row an operator, and everything the package knows about it.
+
+Every module that needs an operator's arity, value, derivative or spelling reads it here; adding an
+operator means adding one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sr_transformer.errors import ExpressionError
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of the expression language.
+
+    Parameters
+    ----------
+    name : str
+        Symbol in a prefix sequence; also PySR's (Julia's) name of the operator.
+    arity : int
+        Number of arguments, 1 or 2.
+    function : callable
+        Vectorised NumPy function of ``arity`` float64 arrays.
+    derivative : callable
+        ``derivative(value, *arguments)`` returns one array for each argument: the partial
+        derivative of the operator with respect to it. ``value`` is the operator's own value.
+    sympy : str
+        Expression template in SymPy's names with ``{0}`` and ``{1}`` for the arguments.
+    python : str
+        The same template in NumPy's names (``np`` imported).
+    precedence : int
+        Binding strength in infix text; 0 for operators written as a function call.
+    commutative : bool
+        Whether the two arguments may be swapped.
+    """
+
+    name: str
+    arity: int
+    function: Callable[..., Array]
+    derivative: Callable[..., tuple[Array, ...]]
+    sympy: str
+    python: str
+    precedence: int = 0
+    commutative: bool = False
+
+    @property
+    def infix(self) -> bool:
+        """Whether the operator is written between its arguments."""
+        return self.precedence > 0
+
+
+def _power_derivative(value: Array, base: Array, exponent: Array) -> tuple[Array, Array]:
+    # d/d exponent is value * log(base): undefined for base < 0, where the exponent cannot move.
+    return exponent * np.power(base, exponent - 1.0), value * np.log(base)
+
+
+def _maximum_derivative(_: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    first = np.asarray(a >= b, dtype=float)
+    return first, 1.0 - first
+
+
+def _minimum_derivative(_: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    first = np.asarray(a <= b, dtype=float)
+    return first, 1.0 - first
+
+
+_ROWS = (
+    Operator("+", 2, np.add, lambda v, a, b: (1.0, 1.0), "({0} + {1})", "({0} + {1})", 1, True),
+    Operator("-", 2, np.subtract, lambda v, a, b: (1.0, -1.0), "({0} - {1})", "({0} - {1})", 1),
+    Operator("*", 2, np.multiply, lambda v, a, b: (b, a), "({0} * {1})", "({0} * {1})", 2, True),
+    Operator(
+        "/", 2, np.divide, lambda v, a, b: (1.0 / b, -v / b), "({0} / {1})", "({0} / {1})", 2
+    ),
+    Operator("^", 2, np.power, _power_derivative, "({0} ** {1})", "({0} ** {1})", 4),
+    Operator(
+        "max", 2, np.maximum, _maximum_derivative, "Max({0}, {1})", "np.maximum({0}, {1})", 0, True
+    ),
+    Operator(
+        "min", 2, np.minimum, _minimum_derivative, "Min({0}, {1})", "np.minimum({0}, {1})", 0, True
+    ),
+    Operator("neg", 1, np.negative, lambda v, a: (-1.0,), "(-{0})", "(-{0})"),
+    Operator("inv", 1, np.reciprocal, lambda v, a: (-v * v,), "(1 / {0})", "(1.0 / {0})"),
+    Operator("square", 1, np.square, lambda v, a: (2.0 * a,), "({0} ** 2)", "np.square({0})"),
+    Operator(
+        "cube", 1, lambda a: a * a * a, lambda v, a: (3.0 * a * a,), "({0} ** 3)", "({0} ** 3)"
+    ),
+    Operator("sqrt", 1, np.sqrt, lambda v, a: (0.5 / v,), "sqrt({0})", "np.sqrt({0})"),
+    Operator("exp", 1, np.exp, lambda v, a: (v,), "exp({0})", "np.exp({0})"),
+    Operator("log", 1, np.log, lambda v, a: (1.0 / a,), "log({0})", "np.log({0})"),
+    Operator("sin", 1, np.sin, lambda v, a: (np.cos(a),), "sin({0})", "np.sin({0})"),
+    Operator("cos", 1, np.cos, lambda v, a: (-np.sin(a),), "cos({0})", "np.cos({0})"),
+    Operator("tan", 1, np.tan, lambda v, a: (1.0 + v * v,), "tan({0})", "np.tan({0})"),
+    Operator(
+        "asin", 1, np.arcsin, lambda v, a: (1.0 / np.sqrt(1.0 - a * a),), "asin({0})",
+        "np.arcsin({0})",
+    ),
+    Operator(
+        "acos", 1, np.arccos, lambda v, a: (-1.0 / np.sqrt(1.0 - a * a),), "acos({0})",
+        "np.arccos({0})",
+    ),
+    Operator(
+        "atan", 1, np.arctan, lambda v, a: (1.0 / (1.0 + a * a),), "atan({0})", "np.arctan({0})"
+    ),
+    Operator("sinh", 1, np.sinh, lambda v, a: (np.cosh(a),), "sinh({0})", "np.sinh({0})"),
+    Operator("cosh", 1, np.cosh, lambda v, a: (np.sinh(a),), "cosh({0})", "np.cosh({0})"),
+    Operator("tanh", 1, np.tanh, lambda v, a: (1.0 - v * v,), "tanh({0})", "np.tanh({0})"),
+    Operator("abs", 1, np.abs, lambda v, a: (np.sign(a),), "Abs({0})", "np.abs({0})"),
+)  # fmt: skip
+
+OPERATORS: dict[str, Operator] = {row.name: row for row in _ROWS}
+"""Every operator by name."""
+
+ARITY: dict[str, int] = {row.name: row.arity for row in _ROWS}
+"""Arity by operator name: the hot loops read this and treat all other symbols as leaves."""
+
+CONSTANT = "c"
+"""The prefix symbol that stands for a numeric constant."""
+
+DEFAULT_BINARY = ("+", "-", "*", "/", "^")
+DEFAULT_UNARY = (
+    "square", "cube", "sqrt", "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "tanh",
+    "abs",
+)  # fmt: skip
+
+
+def check_operators(binary: Iterable[str], unary: Iterable[str]) -> frozenset[str]:
+    """Return the named operators as one set.
+
+    Raises
+    ------
+    ExpressionError
+        If a name is unknown or stands in the list of the other arity.
+    """
+    chosen: set[str] = set()
+    for kind, arity, names in (("binary", 2, binary), ("unary", 1, unary)):
+        if isinstance(names, str):
+            raise ExpressionError(
+                f"{kind}_operators is the string {names!r}; give a list of names, such as "
+                f"[{names!r}]."
+            )
+        allowed = [name for name, n in ARITY.items() if n == arity]
+        for name in names:
+            if name not in allowed:
+                raise ExpressionError(
+                    f"{kind}_operators holds {name!r}; the {kind} operators known here are "
+                    f"{', '.join(allowed)}."
+                )
+            chosen.add(name)
+    return frozenset(chosen)

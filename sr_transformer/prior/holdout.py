@@ -1,0 +1,90 @@
+"""Skeletons of the public benchmark problems, which the stream of examples never shows.
+
+``holdout.txt`` lists the laws in prefix notation. A formula is held out if its simplified skeleton
+is that of one of them, whatever the variables are called and whatever the constants are.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+
+from sr_transformer.expression import Expression
+from sr_transformer.expression.operators import ARITY
+
+_UNORDERED = {"+": "+", "-": "+", "*": "*", "max": "max", "min": "min"}
+
+
+def skeleton(expression: Expression) -> str:
+    """Key of a simplified formula without names, constants, signs and the order of its terms.
+
+    Formulas with different keys are different. The opposite holds nearly always, and where it
+    does not, too much is held out rather than too little. Exponents belong to the key, and so does
+    how often each variable occurs.
+    """
+    stack: list[tuple[str, list[str]]] = []
+    occurrences: dict[str, int] = {}
+    position = len(expression.constants)
+    for symbol in reversed(expression.symbols):
+        arity = ARITY.get(symbol, 0)
+        if arity == 0:
+            if symbol == "c":
+                position -= 1
+                stack.append((f"c{expression.constants[position]:.6g}", []))
+            else:
+                occurrences[symbol] = occurrences.get(symbol, 0) + 1
+                stack.append(("v", []))
+            continue
+        a = stack.pop()
+        if arity == 1:
+            stack.append(a if symbol == "neg" else (symbol, [_close(a)]))
+            continue
+        b = stack.pop()
+        kind = _UNORDERED.get(symbol)
+        if kind is not None:
+            parts = a[1] if a[0] == kind else [_close(a)]
+            stack.append((kind, parts + (b[1] if b[0] == kind else [_close(b)])))
+        elif symbol == "^" and b[0][0] == "c" and not b[1]:
+            stack.append(("^" + b[0][1:], [_close(a)]))
+        else:
+            stack.append((symbol, [f"{_close(a)};{_close(b)}"]))
+    counts = ",".join(map(str, sorted(occurrences.values())))
+    return f"{_close(stack[0])} {counts}"
+
+
+def _close(node: tuple[str, list[str]]) -> str:
+    kind, parts = node
+    if not parts:
+        return kind[0]
+    if len(parts) == 1:
+        return f"{kind}({parts[0]})"
+    return f"{kind}({','.join(sorted(parts))})"
+
+
+def held_out_formulas() -> list[Expression]:
+    """The formulas of ``holdout.txt``."""
+    text = files("sr_transformer.prior").joinpath("holdout.txt").read_text(encoding="utf-8")
+    formulas = []
+    for line in text.splitlines():
+        if line.startswith("#"):
+            continue
+        symbols, constants = [], []
+        for word in line.split():
+            if word in ARITY or word[0] == "x":
+                symbols.append(word)
+            else:
+                symbols.append("c")
+                constants.append(float(word))
+        formulas.append(Expression(symbols, constants))
+    return formulas
+
+
+@lru_cache(maxsize=1)
+def held_out_skeletons() -> frozenset[str]:
+    """Skeletons of all held-out formulas."""
+    return frozenset(skeleton(formula.simplify()) for formula in held_out_formulas())
+
+
+def is_held_out(expression: Expression) -> bool:
+    """Whether a simplified formula has the skeleton of a benchmark problem."""
+    return skeleton(expression) in held_out_skeletons()

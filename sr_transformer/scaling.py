@@ -1,0 +1,104 @@
+"""Powers of ten that bring a table to magnitudes around one, and formulas back from there.
+
+The network, the constant fitter and the search engine all see the scaled table. Columns are only
+multiplied, never shifted: an offset would turn ``x * z`` into four terms.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from sr_transformer.expression import Expression
+
+Array = np.ndarray
+
+
+def magnitude_exponent(values: Array) -> int:
+    """Power of ten nearest to the typical size of the values.
+
+    Returns
+    -------
+    int
+        ``round(log10(median of |value|))`` over the finite values that are not zero; 0 where
+        there is none. Of an even number of values the upper of the two middle ones is taken.
+    """
+    sizes = np.abs(values)
+    sizes = sizes[(sizes > 0) & (sizes < np.inf)]
+    if sizes.size == 0:
+        return 0
+    middle = sizes.size // 2
+    return round(math.log10(np.partition(sizes, middle)[middle]))
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """One power of ten for each column and one for y.
+
+    Parameters
+    ----------
+    x_exponents : tuple of int
+        Column ``i`` is divided by ``10 ** x_exponents[i]``.
+    y_exponent : int
+        ``y`` is divided by ``10 ** y_exponent``.
+    """
+
+    x_exponents: tuple[int, ...]
+    y_exponent: int
+
+    @classmethod
+    def of(cls, X: Array, y: Array) -> Scaling:
+        """Scaling of a table X (n_rows, n_columns) and y (n_rows,)."""
+        return cls(tuple(magnitude_exponent(column) for column in X.T), magnitude_exponent(y))
+
+    @classmethod
+    def identity(cls, n_columns: int) -> Scaling:
+        """The scaling that changes nothing."""
+        return cls((0,) * n_columns, 0)
+
+    def scale_X(self, X: Array) -> Array:
+        """Scaled copy of X (n_rows, n_columns), in column order for fast evaluation."""
+        return np.asfortranarray(_divide(X, np.array(self.x_exponents)))
+
+    def scale_y(self, y: Array) -> Array:
+        """Scaled copy of y (n_rows,)."""
+        return _divide(y, np.array(self.y_exponent))
+
+    def to_user_units(self, formula: Expression) -> Expression:
+        """Rewrite a formula of the scaled table for the table as it was given.
+
+        The powers of ten are merged into the formula's constants where its form allows it.
+        """
+        return _substitute(formula, [-e for e in self.x_exponents], self.y_exponent)
+
+    def to_scaled_units(self, formula: Expression) -> Expression:
+        """Rewrite a formula of the given table for the scaled one."""
+        return _substitute(formula, list(self.x_exponents), -self.y_exponent)
+
+
+def _divide(values: Array, exponent: Array) -> Array:
+    # In two steps, because 10.0 ** 320 overflows where a value of 1e-300 / 1e-320 does not.
+    half = exponent // 2
+    return values / 10.0**half / 10.0 ** (exponent - half)
+
+
+def _substitute(formula: Expression, x_exponents: list[int], y_exponent: int) -> Expression:
+    """Formula of ``10**y_exponent * f(10**x_exponents[i] * x_i)``, simplified."""
+    if y_exponent == 0 and all(x_exponents[i] == 0 for i in formula.variables):
+        return formula
+    symbols: list[str] = []
+    constants: list[float] = []
+    known = iter(formula.constants)
+    if y_exponent:
+        symbols += ["*", "c"]
+        constants.append(10.0**y_exponent)
+    for symbol in formula.symbols:
+        if symbol == "c":
+            constants.append(next(known))
+        elif symbol[0] == "x" and x_exponents[int(symbol[1:])]:
+            symbols += ["*", "c"]
+            constants.append(10.0 ** x_exponents[int(symbol[1:])])
+        symbols.append(symbol)
+    return Expression(symbols, constants).simplify()
