@@ -15,6 +15,8 @@ from sr_transformer.expression import Expression
 
 Array = np.ndarray
 
+_LARGEST_EXPONENT = 300  # its power of ten and the inverse are ordinary float64 numbers
+
 
 def magnitude_exponent(values: Array) -> int:
     """Power of ten nearest to the typical size of the values.
@@ -23,14 +25,15 @@ def magnitude_exponent(values: Array) -> int:
     -------
     int
         ``round(log10(median of |value|))`` over the finite values that are not zero; 0 where
-        there is none. Of an even number of values the upper of the two middle ones is taken.
+        there is none, and never beyond 300. Of an even number of values the upper of the two middle ones is taken.
     """
     sizes = np.abs(values)
     sizes = sizes[(sizes > 0) & (sizes < np.inf)]
     if sizes.size == 0:
         return 0
     middle = sizes.size // 2
-    return round(math.log10(np.partition(sizes, middle)[middle]))
+    exponent = round(math.log10(np.partition(sizes, middle)[middle]))
+    return min(max(exponent, -_LARGEST_EXPONENT), _LARGEST_EXPONENT)
 
 
 @dataclass(frozen=True)

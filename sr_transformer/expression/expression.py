@@ -348,6 +348,11 @@ def compile_program(symbols: tuple[str, ...]) -> Program:
     return Program(symbols)
 
 
+def _is_variable(symbol: str) -> bool:
+    index = symbol[1:]
+    return symbol[:1] == "x" and index.isdecimal() and str(int(index)) == index
+
+
 def _check(symbols: tuple[str, ...], n_constants: int) -> None:
     """Raise :class:`ExpressionError` unless the symbols are exactly one formula."""
     open_slots = 1
@@ -359,7 +364,7 @@ def _check(symbols: tuple[str, ...], n_constants: int) -> None:
             )
         if symbol in ARITY:
             open_slots += ARITY[symbol] - 1
-        elif symbol == CONSTANT or (symbol[:1] == "x" and symbol[1:].isdecimal()):
+        elif symbol == CONSTANT or _is_variable(symbol):
             open_slots -= 1
         else:
             raise ExpressionError(

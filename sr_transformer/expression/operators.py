@@ -57,8 +57,10 @@ class Operator:
 
 
 def _power_derivative(value: Array, base: Array, exponent: Array) -> tuple[Array, Array]:
-    # d/d exponent is value * log(base): undefined for base < 0, where the exponent cannot move.
-    return exponent * np.power(base, exponent - 1.0), value * np.log(base)
+    # d/d exponent is value * log(base): undefined for base < 0, where the exponent cannot move,
+    # and 0 in the limit where the value is.
+    by_exponent = np.where(value == 0.0, 0.0, value * np.log(base))
+    return exponent * np.power(base, exponent - 1.0), by_exponent
 
 
 def _maximum_derivative(_: Array, a: Array, b: Array) -> tuple[Array, Array]:

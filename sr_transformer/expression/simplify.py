@@ -202,6 +202,10 @@ def _add(parts: Iterable[tuple[Node, float]], constant: float = 0.0) -> Node:
 
     for node, coefficient in parts:
         collect(node, coefficient)
+    for key, (node, c) in list(terms.items()):
+        if abs(c) == 1.0 and node.kind == "*" and node.body[0][0].kind == "+" and _is_sum(node):
+            del terms[key]  # its coefficient has become one: the sum within joins this one
+            collect(node.body[0][0], c)
     kept = [(node, c) for node, c in terms.values() if c != 0.0]
     if abs(constant) <= _CANCELLED * size:
         constant = 0.0
@@ -214,6 +218,11 @@ def _add(parts: Iterable[tuple[Node, float]], constant: float = 0.0) -> Node:
         return _product_node(c, node.body if node.kind == "*" else ((node, 1.0),))
     kept.sort(key=_term_order)
     return _sum_node(constant, kept)
+
+
+def _is_sum(product: Node) -> bool:
+    """Whether a product of coefficient one is nothing but a sum."""
+    return len(product.body) == 1 and product.body[0][1] == 1.0
 
 
 def _term_order(term: tuple[Node, float]) -> tuple:
@@ -265,7 +274,7 @@ def _multiply(parts: Iterable[tuple[Node, float]], coefficient: float = 1.0) -> 
                 put(node, exponent)
             else:
                 coefficient *= _real_power(lead, exponent)
-                put(_sum_node(node.head / lead, [(t, c / lead) for t, c in node.body]), exponent)
+                put(_add([(t, c / lead) for t, c in node.body], node.head / lead), exponent)
         elif kind == "f" and node.head == "exp":
             exponentials.append((node.body[0], exponent))
         elif kind == "f" and node.head == "abs" and _is_integer(exponent) and exponent % 2 == 0:
@@ -294,8 +303,10 @@ def _multiply(parts: Iterable[tuple[Node, float]], coefficient: float = 1.0) -> 
         if exponent != 0.0:
             collect(node, exponent)
     if exponentials:
-        total = _add(exponentials)
-        coefficient, argument = _split_exponent(total, coefficient, collect)
+        factor, powers, argument = _split_exponent(_add(exponentials))
+        coefficient *= factor
+        for base, p in powers:
+            collect(base, p)
         if argument is not None:
             put(_function_node("exp", argument), 1.0)
     return _finish_product(coefficient, factors)
@@ -305,25 +316,25 @@ def _is_even(value: float) -> bool:
     return _is_integer(value) and value % 2 == 0
 
 
-def _split_exponent(total: Node, coefficient: float, collect) -> tuple[float, Node | None]:
-    """Take ``exp(total)`` apart: constants into the coefficient, ``p * log(b)`` into ``b ^ p``."""
+def _split_exponent(total: Node) -> tuple[float, list[tuple[Node, float]], Node | None]:
+    """Take ``exp(total)`` apart: a factor, powers ``b ^ p`` from ``p * log(b)``, and the rest."""
     constant, terms = (total.head, total.body) if total.kind == "+" else (0.0, ((total, 1.0),))
     if total.kind == "n":
         constant, terms = total.head, ()
     elif total.kind == "*":
         terms = ((_without_coefficient(total), total.head),)
-    rest = []
+    powers, rest = [], []
     for term, c in terms:
         if term.kind == "f" and term.head == "log":
-            collect(term.body[0], c)
+            powers.append((term.body[0], c))
         else:
             rest.append((term, c))
+    factor = 1.0
     if abs(constant) < 700.0:
-        coefficient *= math.exp(constant)
-        constant = 0.0
+        factor, constant = math.exp(constant), 0.0
     if not rest and constant == 0.0:
-        return coefficient, None
-    return coefficient, _add(rest, constant)
+        return factor, powers, None
+    return factor, powers, _add(rest, constant)
 
 
 def _finish_product(coefficient: float, factors: dict[str, list]) -> Node:
@@ -349,9 +360,7 @@ def _finish_product(coefficient: float, factors: dict[str, list]) -> Node:
             plain = sum(1 for _, c in base.body if c in (1.0, -1.0))
             # A coefficient in front of a sum is spread over its terms where that is no longer.
             if plain <= 1 or coefficient == -1.0:
-                return _sum_node(
-                    base.head * coefficient, [(t, c * coefficient) for t, c in base.body]
-                )
+                return _add([(t, c * coefficient) for t, c in base.body], base.head * coefficient)
     if len(kept) > 1:
         kept.sort(key=_factor_order)
     return _product_node(coefficient, kept)

@@ -1,0 +1,288 @@
+"""The methods that are compared: ours with each engine, ours without the model, and gplearn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import blake2s
+from importlib import metadata
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+
+from sr_transformer import __version__
+from sr_transformer.errors import SRTransformerError
+from sr_transformer.expression.operators import DEFAULT_UNARY
+from sr_transformer.hall_of_fame import Candidate
+from sr_transformer.prior.stream import PRIOR_VERSION
+from sr_transformer.proposal.propose import propose_candidates
+from sr_transformer.proposal.sampling import PriorSampler
+from sr_transformer.regressor import SymbolicTransformerRegressor
+from sr_transformer.search.engine import SearchEngine
+
+Array = np.ndarray
+
+# More formulas than any time limit allows to fit, so that the clock is what ends a fit.
+_UNLIMITED = 10_000_000
+
+
+class UnknownMethodError(SRTransformerError, ValueError):
+    """A method was asked for that does not exist."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method made of a table.
+
+    Parameters
+    ----------
+    predict : callable
+        Values of the chosen formula for X (n_rows, n_columns).
+    formula : str
+        The chosen formula as the method writes it.
+    complexity : int
+        Number of operators, constants and variables.
+    timings : dict of str to float
+        Seconds by stage, where the method tells.
+    """
+
+    predict: Callable[[Array], Array]
+    formula: str
+    complexity: int
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+class Method(Protocol):
+    """A way from a table to a formula.
+
+    Attributes
+    ----------
+    name : str
+        As in ``--methods`` and in the results.
+    """
+
+    name: str
+
+    def unusable_reason(self) -> str | None:
+        """Why the method cannot run here; ``None`` where it can."""
+
+    def version(self) -> str:
+        """What the results depend on beside the settings: releases, and the weights in use."""
+
+    def prepare(self) -> None:
+        """Load whatever need not be loaded again for each table; not timed."""
+
+    def fit(self, X: Array, y: Array, *, seconds: float, seed: int) -> Answer:
+        """Find a formula for y (n_rows,) from X (n_rows, n_columns) within the time."""
+
+
+class Ours:
+    """:class:`SymbolicTransformerRegressor` with one of its engines.
+
+    It draws formulas until the time is used or the table is explained exactly.
+
+    Parameters
+    ----------
+    search : str
+        The estimator's parameter, and the method's name.
+    """
+
+    def __init__(self, search: str) -> None:
+        self.name = search
+
+    def unusable_reason(self) -> str | None:
+        """Why the engine cannot run here."""
+        if self.name == "none":
+            return None
+        from sr_transformer.search.pysr import PySREngine
+
+        return PySREngine().unusable_reason()
+
+    def version(self) -> str:
+        """This release and a hash of the weights; the engine's release where there is one."""
+        engine = "" if self.name == "none" else f" {self.name} {metadata.version(self.name)}"
+        return f"{__version__} {_weights()}{engine}"
+
+    def prepare(self) -> None:
+        """Load the network, and start the engine."""
+        X = np.linspace(1.0, 2.0, 8)[:, None]
+        # Not a linear table: that would be solved before the network is asked.
+        self._estimator(seconds=2.0, seed=0, n_candidates=8).fit(X, np.exp(X[:, 0]))
+
+    def fit(self, X: Array, y: Array, *, seconds: float, seed: int) -> Answer:
+        """Fit the estimator, and answer with the formula that it selects."""
+        model = self._estimator(seconds=seconds, seed=seed).fit(X, y)
+        hall = model.hall_of_fame_
+        best = hall.front[hall.select()]
+        return Answer(
+            best.expression.evaluate, best.expression.to_text(), best.complexity, model.timings_
+        )
+
+    def _estimator(
+        self, *, seconds: float, seed: int, n_candidates: int = _UNLIMITED
+    ) -> SymbolicTransformerRegressor:
+        if self.name == "pysr":
+            # A seed would make PySR run on one core.
+            return SymbolicTransformerRegressor("pysr", timeout_in_seconds=seconds)
+        return SymbolicTransformerRegressor(
+            self.name, n_candidates=n_candidates, timeout_in_seconds=seconds, random_state=seed
+        )
+
+
+class WithoutModel(Ours):
+    """The same pipeline with formulas from the prior instead of the network: what learning adds."""
+
+    def __init__(self) -> None:
+        super().__init__("prior")
+
+    def unusable_reason(self) -> str | None:
+        """Always ``None``: nothing but this package is needed."""
+        return None
+
+    def version(self) -> str:
+        """This release and that of the prior."""
+        return f"{__version__} prior {PRIOR_VERSION}"
+
+    def _estimator(
+        self, *, seconds: float, seed: int, n_candidates: int = _UNLIMITED
+    ) -> SymbolicTransformerRegressor:
+        return _PriorRegressor(
+            "none", n_candidates=n_candidates, timeout_in_seconds=seconds, random_state=seed
+        )
+
+
+class _PriorRegressor(SymbolicTransformerRegressor):
+    """The estimator with the prior in the place of the network, and without a search engine."""
+
+    def _propose(
+        self,
+        scaled: tuple[Array, Array],
+        weights: Array | None,
+        operators: frozenset[str],
+        maxsize: int,
+        engine: SearchEngine | None,
+        random_state: np.random.RandomState,
+    ) -> list[Candidate]:
+        return propose_candidates(
+            *scaled,
+            sampler=PriorSampler(),
+            sample_weight=weights,
+            operators=operators,
+            maxsize=maxsize,
+            n_candidates=self.n_candidates,
+            temperature=self.temperature,
+            timeout_in_seconds=self.timeout_in_seconds,
+            random_state=random_state,
+            n_jobs=self.n_jobs,
+            timings=self.timings_,
+        )
+
+
+class GPLearn:
+    """gplearn's genetic programming: a population of 1000, as many generations as time allows."""
+
+    name = "gplearn"
+
+    _POPULATION = 1000
+
+    def unusable_reason(self) -> str | None:
+        """Whether the package is there."""
+        if find_spec("gplearn") is None:
+            return 'gplearn is not installed; pip install "sr-transformer[benchmark]"'
+        return None
+
+    def version(self) -> str:
+        """The package's release."""
+        return metadata.version("gplearn")
+
+    def prepare(self) -> None:
+        """Import it."""
+        import gplearn.genetic  # noqa: F401
+
+    def fit(self, X: Array, y: Array, *, seconds: float, seed: int) -> Answer:
+        """Add generations one by one, until the next would exceed the time."""
+        from gplearn.genetic import SymbolicRegressor
+
+        started = time.perf_counter()
+        model = SymbolicRegressor(
+            population_size=self._POPULATION,
+            generations=1,
+            function_set=_gplearn_functions(),
+            const_range=(-10.0, 10.0),
+            metric="mse",
+            # An exact formula ends the run, as it does for the other methods.
+            stopping_criteria=1e-20 * float(np.mean(y * y)),
+            low_memory=True,
+            warm_start=True,
+            random_state=seed,
+        )
+        last = 0.0
+        while True:
+            begun = time.perf_counter()
+            with np.errstate(all="ignore"):
+                model.fit(X, y)
+            now = time.perf_counter()
+            last = max(last, now - begun)
+            exact = model.run_details_["best_fitness"][-1] <= model.stopping_criteria
+            if exact or now - started + last > seconds:
+                break
+            model.set_params(generations=model.generations + 1)
+        return Answer(model.predict, str(model._program), int(model._program.length_))
+
+
+def _gplearn_functions() -> list[Any]:
+    """The operators that our own methods use too, as far as gplearn can be given them.
+
+    Its own logarithm, square root and division are protected against undefined values; so is the
+    exponential here, without which gplearn could not be given one.
+    """
+    from gplearn.functions import make_function
+
+    known = {"sqrt", "log", "sin", "cos", "tan", "abs"}
+    made = {
+        "square": lambda a: a * a,
+        "cube": lambda a: a * a * a,
+        "exp": lambda a: np.exp(np.clip(a, -50.0, 50.0)),
+        "tanh": np.tanh,
+    }
+    functions: list[Any] = ["add", "sub", "mul", "div"]
+    functions += [name for name in DEFAULT_UNARY if name in known]
+    functions += [
+        make_function(function=made[name], name=name, arity=1, wrap=False)
+        for name in DEFAULT_UNARY
+        if name in made
+    ]
+    return functions
+
+
+@cache
+def _weights() -> str:
+    """Short hash of the default checkpoint."""
+    from sr_transformer.model.checkpoint import default_checkpoint
+
+    return blake2s(default_checkpoint().read_bytes(), digest_size=4).hexdigest()
+
+
+METHODS: dict[str, Callable[[], Method]] = {
+    "none": lambda: Ours("none"),
+    "pysr": lambda: Ours("pysr"),
+    "prior": WithoutModel,
+    "gplearn": GPLearn,
+}
+"""How to make each method, by name."""
+
+
+def make_method(name: str) -> Method:
+    """Make a method by its name.
+
+    Raises
+    ------
+    UnknownMethodError
+        If there is none of that name.
+    """
+    if name not in METHODS:
+        raise UnknownMethodError(f"no method {name!r}; there are {', '.join(METHODS)}.")
+    return METHODS[name]()

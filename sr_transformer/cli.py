@@ -1,0 +1,458 @@
+"""The command ``sr-transformer``: fit, predict, info, train and benchmark.
+
+Everything heavy is imported inside the commands, so that ``--help`` answers at once. Results go to
+standard output; progress, warnings and errors to standard error. A mistake of the user's ends with
+one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from sr_transformer import __version__
+from sr_transformer.errors import SRTransformerError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from sr_transformer.regressor import SymbolicTransformerRegressor
+    from sr_transformer.training.loop import Progress as TrainingProgress
+
+app = typer.Typer(
+    name="sr-transformer",
+    help="Find formulas in tables of numbers, with a pretrained Transformer and PySR.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+benchmark_app = typer.Typer(help="Measure this package.", no_args_is_help=True)
+app.add_typer(benchmark_app, name="benchmark")
+
+# A table that goes to a file or a pipe is as wide as this, whatever the terminal.
+WIDTH_WITHOUT_TERMINAL = 140
+
+
+def main() -> None:
+    """Entry point of the command ``sr-transformer``."""
+    app()
+
+
+@app.command()
+def fit(
+    data: Annotated[Path, typer.Argument(help="CSV file; '#' lines on top are skipped")],
+    target: Annotated[str, typer.Option(help="Column to find a formula for")],
+    search: Annotated[str, typer.Option(help="Search engine: auto, pysr or none")] = "auto",
+    seconds: Annotated[float | None, typer.Option(help="Time limit of the fit")] = None,
+    maxsize: Annotated[int, typer.Option(help="Largest complexity of a formula")] = 30,
+    candidates: Annotated[int, typer.Option(help="Formulas that the Transformer draws")] = 256,
+    seed: Annotated[int | None, typer.Option(help="Seed, for a repeatable result")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; repeatable")] = None,
+    save: Annotated[Path | None, typer.Option(help="File for the fitted model")] = None,
+    plot: Annotated[Path | None, typer.Option(help="File for a picture of fit and front")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the front as JSON")] = False,
+) -> None:
+    """Find formulas for one column of a table in terms of the others."""
+    with clear_errors():
+        X, y = _features_and_target(read_table(data), target, drop or [])
+        if save is not None:
+            _check_writable(save)
+        from sr_transformer.regressor import SymbolicTransformerRegressor
+
+        model = SymbolicTransformerRegressor(
+            search,
+            timeout_in_seconds=seconds,
+            maxsize=maxsize,
+            n_candidates=candidates,
+            random_state=seed,
+        )
+        with shown_warnings(), _shown_stages(model, seconds):
+            model.fit(X, y)
+        if as_json:
+            print(json.dumps(_front_as_records(model), indent=2))
+        else:
+            _print_front(model, target, model.score(X, y))
+        if save is not None:
+            save.write_bytes(pickle.dumps(model))
+            say(f"model saved to {save}")
+        if plot is not None:
+            from sr_transformer.plotting import plot_summary
+
+            hall = model.hall_of_fame_
+            figure = plot_summary(
+                hall, X.to_numpy(float), y.to_numpy(float), selected=hall.select(),
+                target_name=target,
+            )  # fmt: skip
+            figure.savefig(plot)
+            say(f"picture saved to {plot}")
+
+
+@app.command()
+def predict(
+    model: Annotated[
+        Path,
+        typer.Argument(help="What 'fit --save' wrote; a pickle: open none that you do not trust"),
+    ],
+    data: Annotated[Path, typer.Argument(help="CSV file with the columns of the fit")],
+    out: Annotated[Path | None, typer.Option(help="CSV file; default: standard output")] = None,
+    index: Annotated[int | None, typer.Option(help="Row of the front; default: selected")] = None,
+) -> None:
+    """Add a column 'prediction' to a table."""
+    with clear_errors():
+        estimator = _load_estimator(model)
+        table = read_table(data)
+        names = list(estimator.feature_names_in_)
+        absent = [name for name in names if name not in table.columns]
+        if absent:
+            fail(
+                f"{data} lacks the column {absent[0]!r}; the model needs {', '.join(names)}, the "
+                f"file has {', '.join(table.columns)}."
+            )
+        _check_numeric(table[names])
+        table["prediction"] = estimator.predict(table[names], index)
+        if out is None:
+            table.to_csv(sys.stdout, index=False)
+        else:
+            table.to_csv(out, index=False)
+
+
+@app.command()
+def info() -> None:
+    """Show versions, the device, the checkpoint, and which search engines can run."""
+    from importlib.metadata import PackageNotFoundError, version
+    from platform import platform, python_version
+
+    out = output_console()
+
+    def line(name: str, value: object) -> None:
+        out.print(f"{name:<20}{value}", highlight=False, markup=False, soft_wrap=True)
+
+    line("sr-transformer", __version__)
+    line("python", f"{python_version()} on {platform()}")
+    for package in ("numpy", "scipy", "scikit-learn", "sympy", "torch", "pysr", "pyoperon"):
+        try:
+            line(package, version(package))
+        except PackageNotFoundError:
+            line(package, "not installed")
+    with error_console().status("starting PySR, which starts Julia ..."):
+        # Before torch is imported: Julia can crash when it is loaded second.
+        reason = _pysr_unusable()
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    line("device", f"{device}, {torch.get_num_threads()} threads")
+    try:
+        from sr_transformer.model.checkpoint import load_model
+
+        loaded = load_model()
+        size = sum(parameter.numel() for parameter in loaded.network.parameters())
+        line("checkpoint", f"default, {size / 1e6:.1f} million parameters")
+        for key, value in sorted(loaded.metadata.items()):
+            line(f"  {key}", value)
+    except SRTransformerError as error:
+        line("checkpoint", f"unusable: {error}")
+    line("search engines", "none: always usable, the Transformer alone")
+    line("", "pysr: usable" if reason is None else f"pysr: not usable: {reason}")
+
+
+@app.command()
+def train(
+    directory: Annotated[Path, typer.Argument(help="Folder of the run")],
+    preset: Annotated[str, typer.Option(help="Size: tiny, small or base")] = "small",
+    minutes: Annotated[float, typer.Option(help="Training time of the whole run")] = 60.0,
+    resume: Annotated[bool, typer.Option(help="Go on where the folder holds a run")] = True,
+    cool_down: Annotated[bool, typer.Option("--cool-down", help="Finish the run now")] = False,
+    threads: Annotated[int | None, typer.Option(help="CPU threads")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that make examples")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    seed: Annotated[int, typer.Option(help="Of the weights and the examples")] = 0,
+) -> None:
+    """Train a model; it may be stopped at any time and goes on when it is started again."""
+    with clear_errors():
+        _require_lightning()
+        from sr_transformer.training.loop import train as run_training
+
+        with shown_warnings(), _shown_training() as report:
+            written = run_training(
+                directory,
+                preset,
+                minutes,
+                resume=resume,
+                threads=threads,
+                workers=workers,
+                device=device,
+                cool_down=cool_down,
+                seed=seed,
+                report=report,
+            )
+        print(written)
+        _draw_curves(directory)
+
+
+@benchmark_app.command("suite")
+def benchmark_suite(
+    catalogues: Annotated[list[Path], typer.Argument(help="Problem catalogues in YAML")],
+    methods: Annotated[
+        str, typer.Option(help="Comma-separated: none, pysr, prior, gplearn")
+    ] = "none,prior",
+    seconds: Annotated[float, typer.Option(help="Seconds for each fit")] = 10.0,
+    rows: Annotated[int, typer.Option(help="Rows of each table")] = 200,
+    noise: Annotated[float, typer.Option(help="Noise on y, in standard deviations of y")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of tables and methods")] = 0,
+    limit: Annotated[int | None, typer.Option(help="First problems of each catalogue only")] = None,
+    out: Annotated[Path, typer.Option(help="Results; a stopped run goes on from here")] = Path(
+        "results.jsonl"
+    ),
+) -> None:
+    """Count how many known laws each method recovers from the same tables in the same time."""
+    with clear_errors():
+        from sr_transformer.benchmark.suite import Settings, print_summary, run
+
+        settings = Settings(seconds=seconds, rows=rows, noise=noise, seed=seed)
+        with shown_warnings():
+            results = run(
+                catalogues, [name.strip() for name in methods.split(",") if name.strip()],
+                settings=settings, out=out, limit=limit, console=error_console(),
+            )  # fmt: skip
+        print_summary(results, output_console())
+
+
+# --- the pieces ---------------------------------------------------------------------------------
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print one line to standard error."""
+    error_console().print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line and end with exit code 2."""
+    say(f"error: {message}", style="red")
+    raise typer.Exit(2)
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn what a user can mend into one line and exit code 2."""
+    try:
+        yield
+    except (SRTransformerError, ValueError) as error:
+        # The first line says what is wrong; scikit-learn adds paragraphs of advice.
+        fail(str(error).strip().split("\n")[0])
+    except OSError as error:
+        fail(f"{error.filename or 'file'}: {error.strerror or error}")
+
+
+@contextmanager
+def shown_warnings() -> Iterator[None]:
+    """Print warnings as one line each, without the place in our source that raised them."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        yield
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        say(f"warning: {message}", style="yellow")
+
+
+def output_console() -> Console:
+    """Console for results."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
+
+
+def error_console() -> Console:
+    """Console for progress, warnings and errors."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV file whose first lines may be comments."""
+    import pandas as pd
+
+    if not path.is_file():
+        fail(f"{path} does not exist." if not path.exists() else f"{path} is not a file.")
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
+        n_comments = 0
+        while next(lines, "").startswith("#"):
+            n_comments += 1
+    try:
+        table = pd.read_csv(path, skiprows=n_comments, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        fail(f"{path} is not a readable CSV file: {str(error).strip()}")
+    table.columns = table.columns.str.strip()
+    return table
+
+
+def _features_and_target(
+    table: pd.DataFrame, target: str, drop: list[str]
+) -> tuple[pd.DataFrame, pd.Series]:
+    for name in [target, *drop]:
+        if name not in table.columns:
+            fail(f"no column {name!r} in the file; it has {', '.join(table.columns)}.")
+    kept = table.drop(columns=drop)
+    _check_numeric(kept, advice=" Leave it out with --drop NAME.")
+    X, y = kept.drop(columns=[target]), kept[target]
+    if X.shape[1] == 0:
+        fail(f"the file has no column beside {target!r} that a formula could use.")
+    return X, y
+
+
+def _check_numeric(table: pd.DataFrame, advice: str = "") -> None:
+    import pandas as pd
+
+    for name, column in table.items():
+        numbers = pd.to_numeric(column, errors="coerce")
+        text = column[numbers.isna() & column.notna()]
+        if len(text):
+            fail(
+                f"the column {name!r} holds text ({text.iloc[0]!r}); formulas need numbers.{advice}"
+            )
+
+
+def _check_writable(path: Path) -> None:
+    """Find out before a long fit that its result could not be saved."""
+    if not path.absolute().parent.is_dir():
+        fail(f"the folder {path.absolute().parent} does not exist.")
+
+
+@contextmanager
+def _shown_stages(model: SymbolicTransformerRegressor, seconds: float | None) -> Iterator[None]:
+    """Show a bar that names the stage of the fit, and the time."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    limit = "" if seconds is None else f"of {seconds:g} s"
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn(limit)
+    )  # fmt: skip
+    with Progress(*columns, console=error_console(), transient=True) as progress:
+        task = progress.add_task("starting", total=None)
+        # The estimator announces its stages to this method; it is taken back before pickling.
+        model._say = lambda text: progress.update(task, description=text.split("\n")[0])
+        try:
+            yield
+        finally:
+            del model._say
+
+
+def _front_as_records(model: SymbolicTransformerRegressor) -> list[dict[str, Any]]:
+    hall = model.hall_of_fame_
+    selected = hall.select()
+    return [
+        {
+            "complexity": candidate.complexity,
+            "loss": hall.shown_loss(candidate),
+            "score": score,
+            "equation": candidate.expression.to_text(hall.variable_names),
+            "source": candidate.source,
+            "selected": row == selected,
+        }
+        for row, (candidate, score) in enumerate(zip(hall.front, hall.scores, strict=True))
+    ]
+
+
+def _print_front(model: SymbolicTransformerRegressor, target: str, r2: float) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    hall = model.hall_of_fame_
+    selected = hall.select()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    table.add_column("complexity", justify="right")
+    table.add_column("loss", justify="right")
+    table.add_column("score", justify="right")
+    table.add_column("equation", overflow="fold")
+    table.add_column("source")
+    for row, (candidate, score) in enumerate(zip(hall.front, hall.scores, strict=True)):
+        table.add_row(
+            ">" if row == selected else "",
+            str(candidate.complexity),
+            f"{hall.shown_loss(candidate):.3g}",
+            f"{score:.3f}",
+            Text(candidate.expression.to_text(hall.variable_names, 6)),
+            candidate.source,
+            style="bold green" if row == selected else None,
+        )
+    console = output_console()
+    console.print(table)
+    chosen = hall.front[selected].expression.to_text(hall.variable_names, 6)
+    seconds = model.timings_["total"]
+    for text in (
+        "",
+        f"{target} = {chosen}",
+        f"R2 = {r2:.6g} on the table itself; found by {model.engine_} in {seconds:.1f} s",
+    ):
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _load_estimator(path: Path) -> SymbolicTransformerRegressor:
+    if not path.is_file():
+        fail(f"{path} does not exist.")
+    from sr_transformer.regressor import SymbolicTransformerRegressor
+
+    try:
+        model = pickle.loads(path.read_bytes())
+    except Exception as error:  # a damaged pickle can raise anything
+        fail(f"{path} is no model of 'sr-transformer fit --save' ({type(error).__name__}).")
+    if not isinstance(model, SymbolicTransformerRegressor):
+        fail(f"{path} holds a {type(model).__name__}, not a fitted model of sr-transformer.")
+    return model
+
+
+def _require_lightning() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("lightning") is None:
+        fail('training needs Lightning; install it with pip install "sr-transformer[train]"')
+
+
+@contextmanager
+def _shown_training() -> Iterator[Callable[[TrainingProgress], None]]:
+    """Show a bar with the loss, the speed and the time left."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Bar(*columns, console=error_console(), transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def report(now: TrainingProgress) -> None:
+            minutes, seconds = divmod(round(now.seconds_left), 60)
+            text = (
+                f"{now.row['examples']:,} examples, loss {now.row['loss']:.3f}, "
+                f"{now.row['examples_per_second']:,.0f}/s, {minutes}:{seconds:02d} left"
+            )
+            bar.update(task, completed=now.fraction, description=text)
+
+        yield report
+
+
+def _draw_curves(directory: Path) -> None:
+    from sr_transformer.plotting import PlottingUnavailableError, plot_training
+
+    try:
+        plot_training(directory / "log.csv").savefig(directory / "curves.png")
+    except PlottingUnavailableError:
+        return  # the curves are in log.csv all the same
+    say(f"curves: {directory / 'curves.png'}")
+
+
+def _pysr_unusable() -> str | None:
+    from sr_transformer.search.pysr import PySREngine
+
+    return PySREngine().unusable_reason()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""Reading formulas from text.
+
+The grammar is Julia's, in which PySR prints: ``^`` (or ``**``) binds tighter than a minus sign in
+front and groups to the right, and a number directly before a name multiplies it (``2x0``). A minus
+sign before a number belongs to the number; before anything else it is ``neg``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from sr_transformer.errors import ExpressionError
+from sr_transformer.expression.expression import Expression
+from sr_transformer.expression.operators import ARITY, CONSTANT, OPERATORS
+
+Node = tuple[list[str], list[float]]
+"""Prefix symbols and constants of a part of a formula."""
+
+_ALIASES = {"pow": "^", "ln": "log", "Abs": "abs", "Max": "max", "Min": "min"}
+_NAMED_NUMBERS = {
+    "pi": math.pi, "inf": math.inf, "Inf": math.inf, "nan": math.nan, "NaN": math.nan,
+}  # fmt: skip
+_FUNCTIONS = {name: name for name in OPERATORS if name.isidentifier()} | _ALIASES
+
+RESERVED = frozenset(_FUNCTIONS) | frozenset(_NAMED_NUMBERS)
+"""Names that mean a function or a number in text."""
+
+PLAIN_NAME = re.compile(r"[^\W\d]\w*")
+"""A name that needs no backquotes, unless it is reserved."""
+
+_DEFAULT_NAME = re.compile(r"x(0|[1-9][0-9]*)")
+_TOKEN = re.compile(
+    r"(?P<space>\s+)"
+    r"|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eEf][+-]?[0-9]+)?)"
+    r"|(?P<name>[^\W\d]\w*)"
+    r"|(?P<quoted>`(?:[^`]|``)*`)"
+    r"|(?P<mark>\*\*|[-+*/^(),])"
+)
+# Left binding strengths; a minus sign in front stands between * and ^.
+_BINDING = {"+": 10, "-": 10, "*": 20, "/": 20, "^": 40}
+_MINUS_BINDING = 30
+
+
+def join(operator: str, *arguments: Node) -> Node:
+    """Put an operator before its arguments."""
+    symbols, constants = [operator], []
+    for part_symbols, part_constants in arguments:
+        symbols += part_symbols
+        constants += part_constants
+    return symbols, constants
+
+
+def quoted(name: str) -> str:
+    """A variable name as text shows it: in backquotes where it could be mistaken."""
+    if PLAIN_NAME.fullmatch(name) and name not in RESERVED:
+        return name
+    return "`" + name.replace("`", "``") + "`"
+
+
+class VariableNames:
+    """The columns that a name can mean.
+
+    Parameters
+    ----------
+    names : sequence of str or None
+        Names of the columns, in order; ``None`` for ``x0``, ``x1``, ...
+    """
+
+    def __init__(self, names: Sequence[str] | None) -> None:
+        self.columns: dict[str, int] | None = None
+        if names is not None:
+            self.columns = {str(name): i for i, name in enumerate(names)}
+            if len(self.columns) < len(names):
+                raise ExpressionError(
+                    f"variable names must differ from each other; got {list(names)}."
+                )
+
+    def __contains__(self, name: str) -> bool:
+        if self.columns is None:
+            return _DEFAULT_NAME.fullmatch(name) is not None
+        return name in self.columns
+
+    def symbol(self, name: str) -> str:
+        """The variable symbol of a name that is contained."""
+        return name if self.columns is None else f"x{self.columns[name]}"
+
+    def __str__(self) -> str:
+        if self.columns is None:
+            return "x0, x1, ..."
+        return ", ".join(map(quoted, self.columns)) or "none"
+
+
+class _Reader:
+    """A precedence-climbing reader of one text."""
+
+    def __init__(self, text: str, variable_names: Sequence[str] | None) -> None:
+        self.text = text
+        self.names = VariableNames(variable_names)
+        self.tokens = self._split()
+        self.position = 0
+
+    def fail(self, found: str, start: int, allowed: str) -> ExpressionError:
+        return ExpressionError(
+            f"cannot read the formula {self.text!r}: found {found} at character {start + 1}; "
+            f"{allowed}"
+        )
+
+    def _split(self) -> list[tuple[str, str, int]]:
+        tokens, start = [], 0
+        while start < len(self.text):
+            match = _TOKEN.match(self.text, start)
+            if match is None:
+                raise self.fail(
+                    repr(self.text[start]),
+                    start,
+                    "allowed are numbers, names, + - * / ^ ( ) and commas; write a name with other "
+                    "characters in `backquotes`.",
+                )
+            kind = str(match.lastgroup)
+            if kind != "space":
+                tokens.append((kind, match.group(), start))
+            start = match.end()
+        tokens.append(("end", "", start))
+        return tokens
+
+    @property
+    def mark(self) -> str:
+        """The token ahead if it is a mark, with ``**`` read as ``^``."""
+        kind, text, _ = self.tokens[self.position]
+        return ("^" if text == "**" else text) if kind == "mark" else ""
+
+    def read(self) -> Node:
+        formula = self.formula(0)
+        kind, text, start = self.tokens[self.position]
+        if kind != "end":
+            raise self.fail(repr(text), start, "expected an operator + - * / ^ or the end.")
+        return formula
+
+    def formula(self, least: int) -> Node:
+        """Read a formula whose operators bind at least as strongly as ``least``."""
+        left = self.operand()
+        while True:
+            operator = self.mark
+            binding = _BINDING.get(operator, -1)
+            if binding < least:
+                return left
+            self.position += 1
+            right = self.formula(binding if operator == "^" else binding + 1)
+            left = join(operator, left, right)
+
+    def operand(self) -> Node:
+        kind, text, start = self.tokens[self.position]
+        self.position += 1
+        if kind == "number":
+            return self.number(text, start, 1.0)
+        if kind == "name":
+            if self.mark == "(":
+                return self.call(text, start)
+            return self.named(text, start, 1.0)
+        if kind == "quoted":
+            return self.variable(text[1:-1].replace("``", "`"), start)
+        if text == "(":
+            inner = self.formula(0)
+            self.expect(")")
+            return inner
+        if text == "+":
+            return self.formula(_MINUS_BINDING)
+        if text == "-":
+            return self.negative()
+        found = repr(text) if text else "the end"
+        raise self.fail(found, start, "expected a number, a variable, a function or '('.")
+
+    def negative(self) -> Node:
+        kind, text, start = self.tokens[self.position]
+        after = self.tokens[self.position + 1][1] if kind != "end" else ""
+        if after not in ("^", "**"):
+            if kind == "number":
+                self.position += 1
+                return self.number(text, start, -1.0)
+            if kind == "name" and after != "(" and self.is_number(text):
+                self.position += 1
+                return self.named(text, start, -1.0)
+        return join("neg", self.formula(_MINUS_BINDING))
+
+    def number(self, text: str, start: int, sign: float) -> Node:
+        value = float(text.replace("f", "e"))  # 1.5f0 is Julia's 32-bit number
+        if math.isinf(value):
+            raise self.fail(text, start, "numbers must be below 1.8e308.")
+        constant = [CONSTANT], [sign * value]
+        kind, following, begin = self.tokens[self.position]
+        if begin != start + len(text) or not (kind in ("name", "quoted") or following == "("):
+            return constant
+        if text == "0" and following[0] == "x":
+            raise self.fail(text + following, start, "write 0 * x for a product with zero.")
+        return join("*", constant, self.formula(_BINDING["^"]))
+
+    def is_number(self, name: str) -> bool:
+        return name in _NAMED_NUMBERS and name not in self.names
+
+    def named(self, name: str, start: int, sign: float) -> Node:
+        if self.is_number(name):
+            return [CONSTANT], [sign * _NAMED_NUMBERS[name]]
+        return self.variable(name, start)
+
+    def variable(self, name: str, start: int) -> Node:
+        if name in self.names:
+            return [self.names.symbol(name)], []
+        hint = " A function needs its argument in parentheses." if name in _FUNCTIONS else ""
+        raise self.fail(f"the name {name!r}", start, f"variables are: {self.names}.{hint}")
+
+    def call(self, name: str, start: int) -> Node:
+        function = _FUNCTIONS.get(name)
+        if function is None:
+            raise self.fail(
+                f"the function {name!r}", start, f"functions are: {', '.join(_FUNCTIONS)}."
+            )
+        self.position += 1
+        arguments = [self.formula(0)]
+        while self.mark == ",":
+            self.position += 1
+            arguments.append(self.formula(0))
+        self.expect(")")
+        arity, n = ARITY[function], len(arguments)
+        if function in ("max", "min") and n > 2:  # Julia and SymPy take any number
+            first = join(function, arguments[0], arguments[1])
+            for argument in arguments[2:]:
+                first = join(function, first, argument)
+            return first
+        if n != arity:
+            raise self.fail(f"{n} arguments for {name!r}", start, f"it takes {arity}.")
+        return join(function, *arguments)
+
+    def expect(self, mark: str) -> None:
+        kind, text, start = self.tokens[self.position]
+        if text != mark or kind != "mark":
+            found = repr(text) if text else "the end"
+            raise self.fail(found, start, f"expected an operator or {mark!r}.")
+        self.position += 1
+
+
+def parse(text: str, variable_names: Sequence[str] | None = None) -> Expression:
+    """Read a formula from text.
+
+    Parameters
+    ----------
+    text : str
+        Infix text as :func:`to_text`, PySR or Python with ``**`` write it. Functions are the named
+        operators of the operator table and ``pow``, ``ln``, ``Abs``, ``Max``, ``Min``; ``pi``,
+        ``inf`` and ``nan`` are numbers. Names that hold other characters, or mean a function or
+        number, stand in backquotes, in which a backquote is doubled.
+    variable_names : sequence of str, optional
+        Names of the columns, in order; ``x0``, ``x1``, ... by default.
+
+    Raises
+    ------
+    ExpressionError
+        If the text is not one formula, names something unknown, or is nested too deeply.
+    """
+    if not isinstance(text, str):
+        raise ExpressionError(f"a formula is read from a str; got {type(text).__name__}.")
+    try:
+        symbols, constants = _Reader(text, variable_names).read()
+    except RecursionError:
+        raise ExpressionError(
+            f"the formula of {len(text)} characters is nested too deeply to be read."
+        ) from None
+    return Expression._trusted(tuple(symbols), tuple(constants))

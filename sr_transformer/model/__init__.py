@@ -1,0 +1,1 @@
+"""The network: tokens, the Transformer itself, and its checkpoints."""

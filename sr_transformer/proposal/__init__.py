@@ -1,0 +1,1 @@
+"""From a table to a front of fitted formulas: grammar, sampling, constants."""

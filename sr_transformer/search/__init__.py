@@ -1,0 +1,1 @@
+"""Search engines that start from the Transformer's formulas."""

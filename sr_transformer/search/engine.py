@@ -1,0 +1,186 @@
+"""What a search engine is, which one runs, and what happens when none does or one fails."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from sr_transformer.errors import (
+    EngineFallbackWarning,
+    EngineUnavailableError,
+    SearchInterruptedWarning,
+)
+from sr_transformer.expression import Expression
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchTask:
+    """One search: the table, what it starts from and what it may use.
+
+    Parameters
+    ----------
+    X, y : ndarray of shape (n_rows, n_columns) and (n_rows,)
+        Scaled where the engine asks for that (``SearchEngine.scaled``), else as given.
+    weights : ndarray of shape (n_rows,) or None
+        Weight of each row in the squared error.
+    guesses : list of Expression
+        Formulas to start from, in the units of the table above.
+    operators : frozenset of str
+        Allowed operators; an engine with settings of its own keeps to those.
+    maxsize : int
+        Largest complexity; an engine with settings of its own keeps to those.
+    timeout_in_seconds : float or None
+        Time that is left for the search.
+    random_state : int or None
+        Seed of a repeatable search; ``None`` for a parallel, unrepeatable one.
+    variable_names : tuple of str
+        The user's names of the columns.
+    verbose : int
+        Whether the engine may print.
+    """
+
+    X: Array
+    y: Array
+    weights: Array | None
+    guesses: list[Expression]
+    operators: frozenset[str]
+    maxsize: int
+    timeout_in_seconds: float | None
+    random_state: int | None
+    variable_names: tuple[str, ...]
+    verbose: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """What a search brought back.
+
+    Parameters
+    ----------
+    expressions : list of Expression
+        The engine's front, in the units of its task.
+    fitted : object or None
+        The fitted engine itself, for users who want more of it.
+    n_unreadable : int
+        Formulas of the engine that could not be read, because they use operators unknown here.
+    interruption : str or None
+        Why the search ended early, where it did.
+    """
+
+    expressions: list[Expression] = field(default_factory=list)
+    fitted: Any = None
+    n_unreadable: int = 0
+    interruption: str | None = None
+
+
+class SearchEngine(Protocol):
+    """A search that can start from given formulas.
+
+    Attributes
+    ----------
+    name : str
+        Value of ``engine_`` and of the column ``source``.
+    scaled : bool
+        Whether it searches the table brought to magnitudes around one.
+    operators : frozenset of str or None
+        Operators of its own settings that are known here; ``None`` to use the task's.
+    maxsize : int or None
+        Size limit of its own settings; ``None`` to use the task's.
+    """
+
+    name: str
+    scaled: bool
+    operators: frozenset[str] | None
+    maxsize: int | None
+
+    def unusable_reason(self) -> str | None:
+        """Why the engine cannot run here and what helps; ``None`` where it can."""
+
+    def search(self, task: SearchTask) -> SearchResult:
+        """Search from ``task.guesses``."""
+
+
+def resolve_engine(search: Any) -> SearchEngine | None:
+    """Return the engine that the parameter ``search`` asks for.
+
+    Parameters
+    ----------
+    search : {"auto", "pysr", "none"} or pysr.PySRRegressor
+
+    Returns
+    -------
+    SearchEngine or None
+        ``None`` for a fit by the Transformer alone.
+
+    Raises
+    ------
+    EngineUnavailableError
+        If PySR was asked for by name and cannot run here.
+    ValueError
+        If ``search`` is something else.
+
+    Warns
+    -----
+    EngineFallbackWarning
+        If ``"auto"`` finds no usable engine.
+    """
+    from sr_transformer.search.pysr import PySREngine, is_pysr_regressor
+
+    if is_pysr_regressor(search):
+        return PySREngine(search)
+    if not isinstance(search, str) or search not in ("auto", "pysr", "none"):
+        raise ValueError(
+            f"search is {search!r}; allowed are 'auto', 'pysr', 'none' or a configured "
+            "pysr.PySRRegressor instance."
+        )
+    if search == "none":
+        return None
+    engine = PySREngine()
+    reason = engine.unusable_reason()
+    if reason is None:
+        return engine
+    if search == "pysr":
+        raise EngineUnavailableError(f"search='pysr' cannot run: {reason}")
+    warnings.warn(
+        f"No search engine is usable, so the Transformer answers alone: {reason} "
+        "Or pass search='none' to do without an engine and without this warning.",
+        EngineFallbackWarning,
+        stacklevel=3,
+    )
+    return None
+
+
+def run_search(engine: SearchEngine, task: SearchTask) -> SearchResult:
+    """Run an engine so that whatever ends it early costs a warning and not the fit.
+
+    Warns
+    -----
+    SearchInterruptedWarning
+        If the search was interrupted or failed; what it found before that is returned.
+    """
+    try:
+        result = engine.search(task)
+    except KeyboardInterrupt:
+        result = SearchResult(interruption="it was interrupted from the keyboard")
+    except Exception as error:
+        result = SearchResult(interruption=f"it failed with {describe(error)}")
+    if result.interruption is not None:
+        warnings.warn(
+            f"The {engine.name} search ended early: {result.interruption}. The best formulas "
+            "found until then are returned.",
+            SearchInterruptedWarning,
+            stacklevel=4,
+        )
+    return result
+
+
+def describe(error: BaseException) -> str:
+    """Type and first line of an error, for use within a sentence."""
+    lines = str(error).strip().splitlines()
+    text = lines[0][:300].rstrip(".") if lines else "no message"
+    return f"{type(error).__name__}: {text}"

@@ -1,0 +1,48 @@
+"""The curves of a run, as a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+from sr_transformer.model.checkpoint import write_atomically
+
+LOG_COLUMNS = (
+    "step", "examples", "loss", "token_accuracy", "grad_norm", "mean_log_z", "learning_rate",
+    "examples_per_second", "seconds", "validation_loss", "validation_token_accuracy",
+    "validation_formula_accuracy",
+)  # fmt: skip
+
+
+class Log:
+    """The CSV file; rows that a killed process wrote after its last checkpoint are dropped."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        rows: list[dict[str, str]] = []
+        if path.is_file() and step > 0:
+            with open(path, newline="") as file:
+                rows = [r for r in csv.DictReader(file) if _step_of(r) <= step]
+
+        def write(temporary: Path) -> None:
+            with open(temporary, "w", newline="") as file:
+                writer = csv.DictWriter(file, LOG_COLUMNS, extrasaction="ignore")
+                writer.writeheader()
+                writer.writerows(rows)
+
+        write_atomically(path, write)
+
+    def write(self, row: dict[str, float]) -> None:
+        """Append one row."""
+        with open(self.path, "a", newline="") as file:
+            text = {key: f"{value:.6g}" for key, value in row.items()}
+            text |= {"step": str(row["step"]), "examples": str(row["examples"])}
+            csv.DictWriter(file, LOG_COLUMNS, restval="").writerow(text)
+
+
+def _step_of(row: dict[str, str]) -> float:
+    try:
+        return int(row["step"])
+    except (TypeError, ValueError):
+        return math.inf  # the last line of a killed process may be torn

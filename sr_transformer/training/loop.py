@@ -1,0 +1,577 @@
+"""The training loop: it may be killed at any moment and goes on from its last checkpoint.
+
+A run lives in one directory:
+
+``checkpoint.pt``
+    Weights, optimizer, averaged weights, counters and schedule; written every 45 s.
+``before-cool-down.pt``
+    The same, as it was when the cool-down began: a finished run that is given more time continues
+    from here.
+``log.csv``
+    The curves.
+``model.safetensors``
+    The model itself (averaged weights), once the run has finished.
+``cool-down``
+    Create a file of this name to ask a running process for its cool-down.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from sr_transformer.errors import CheckpointError
+from sr_transformer.model.checkpoint import save_model, write_atomically
+from sr_transformer.model.transformer import PRESETS, Transformer
+from sr_transformer.model.vocabulary import Vocabulary
+from sr_transformer.prior.stream import PRIOR_VERSION
+from sr_transformer.training.data import DataConfig, Feeder, validation_batches
+from sr_transformer.training.evaluate import to_tensors, validate
+from sr_transformer.training.log import Log
+from sr_transformer.training.schedule import Schedule
+
+_LEARNING_RATE = {"tiny": 2e-3, "small": 1e-3, "base": 6e-4}
+_Z_LOSS = 1e-4
+_TARGET_WIDTH = 1.0  # bins over which a constant's target is spread
+_EMA_DECAY = 0.999
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What a run keeps for its whole life.
+
+    Parameters
+    ----------
+    preset : str
+        Size of the network.
+    seed : int
+        Of the initial weights and of the data.
+    learning_rate : float
+        Of the flat part.
+    warm_up : int
+        Examples.
+    weight_decay : float
+    data : DataConfig
+    """
+
+    preset: str = "small"
+    seed: int = 0
+    learning_rate: float = 1e-3
+    warm_up: int = 32_000
+    weight_decay: float = 0.01
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands; handed to ``report``.
+
+    Attributes
+    ----------
+    row : dict
+        The latest row of the log.
+    fraction : float
+        Share of the run that is done.
+    seconds_left : float
+    cooling_down, finished : bool
+    """
+
+    row: dict[str, float]
+    fraction: float
+    seconds_left: float
+    cooling_down: bool
+    finished: bool
+
+
+def train(
+    directory: str | Path,
+    preset: str = "small",
+    minutes: float = 60.0,
+    *,
+    max_examples: int | None = None,
+    resume: bool = True,
+    processes: int | None = None,
+    threads: int | None = None,
+    workers: int = 1,
+    device: str = "auto",
+    cool_down: bool = False,
+    seed: int = 0,
+    learning_rate: float | None = None,
+    data: DataConfig | None = None,
+    warm_up: int = 32_000,
+    log_every: int = 50,
+    validate_every: int = 1000,
+    validation_examples: int = 1024,
+    checkpoint_seconds: float = 45.0,
+    report: Callable[[Progress], None] | None = None,
+) -> Path:
+    """Train a network, or go on with a run.
+
+    Parameters
+    ----------
+    directory : str or Path
+        Where the run lives; see the module's text.
+    preset : str, default="small"
+        ``tiny``, ``small`` or ``base``.
+    minutes : float, default=60
+        Training time of the whole run, pauses not counted. A finished run that is given more goes
+        on from before its cool-down.
+    max_examples : int, optional
+        End after so many examples instead: the same result on every machine of a kind.
+    resume : bool, default=True
+        Go on where the directory holds a run. ``False`` refuses to touch such a directory.
+    processes : int, optional
+        Copies of the network that share each step (data parallel, by Fabric's ``ddp`` launcher,
+        which runs the command of this process again for each): by default all GPUs, or one on a
+        CPU. Two processes of one thread do more on a CPU than one of two threads, most of all
+        where the machine has other work, because threads wait for each other at every operation.
+    threads : int, optional
+        CPU threads of torch in each process.
+    workers : int, default=1
+        Processes that make examples, for each process that trains.
+    device : str, default="auto"
+        ``auto``, ``cpu`` or ``cuda``.
+    cool_down : bool, default=False
+        Begin the cool-down at once and finish.
+    seed : int, default=0
+    learning_rate : float, optional
+        Peak; by default that of the preset.
+    data : DataConfig, optional
+        Batches of each process; by default 64 examples for all processes on a CPU, and 512 for
+        each GPU.
+    warm_up : int, default=32000
+        Examples until the peak.
+    log_every, validate_every : int
+        Steps.
+    validation_examples : int, default=1024
+    checkpoint_seconds : float, default=45
+    report : callable, optional
+        Called with a :class:`Progress` at each row of the log.
+
+    Returns
+    -------
+    Path
+        ``model.safetensors`` of the run if it has finished, else ``checkpoint.pt``.
+
+    Raises
+    ------
+    CheckpointError
+        If the directory holds a run of another preset or vocabulary, or any run and ``resume`` is
+        false.
+    """
+    if preset not in PRESETS:
+        raise CheckpointError(f"no preset {preset!r}; known are {', '.join(PRESETS)}.")
+    config = TrainingConfig(
+        preset=preset,
+        seed=seed,
+        learning_rate=learning_rate or _LEARNING_RATE[preset],
+        warm_up=warm_up,
+        data=data or _default_data(_accelerator(device), processes or 1),
+    )
+    if threads is not None:
+        torch.set_num_threads(threads)
+    run = _Run(Path(directory), config, device, processes, resume)
+    run.plan(minutes, max_examples, cool_down)
+    result = run.go(
+        workers, log_every, validate_every, validation_examples, checkpoint_seconds, report
+    )
+    if not run.fabric.is_global_zero:
+        raise SystemExit(0)  # this process was started to help the first one, nothing else
+    return result
+
+
+def export(directory: str | Path, path: str | Path) -> Path:
+    """Write the averaged weights of a run as a model file.
+
+    Parameters
+    ----------
+    directory : str or Path
+        Of the run, which may be going on.
+    path : str or Path
+        The ``*.safetensors`` file to write.
+    """
+    state = _read(Path(directory) / "checkpoint.pt")
+    config: TrainingConfig = state["config"]
+    network = Transformer(PRESETS[config.preset])
+    network.load_state_dict(state["average"])
+    save_model(
+        network.eval(),
+        Path(path),
+        preset=config.preset,
+        examples_seen=state["examples"],
+        prior_version=state["prior_version"],
+        validation=state["validation"],
+    )
+    return Path(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"there is no run at {path.parent}: {path.name} is missing.")
+    try:
+        with torch.serialization.safe_globals([TrainingConfig, DataConfig]):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error}); remove it to begin again."
+        ) from error
+    if state["vocabulary_hash"] != Vocabulary().hash:
+        raise CheckpointError(
+            f"the run at {path.parent} was made for vocabulary {state['vocabulary_hash']}, this "
+            f"version has {Vocabulary().hash}; train in another directory."
+        )
+    return state
+
+
+def _accelerator(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise CheckpointError(f"device is {device!r}; training knows 'auto', 'cpu' and 'cuda'.")
+    return device
+
+
+def _default_data(accelerator: str, processes: int) -> DataConfig:
+    if accelerator == "cpu":
+        return DataConfig(batch_size=max(64 // processes, 1))
+    return DataConfig(
+        batch_size=512, group_size=4096, row_weights=(0.03, 0.07, 0.15, 0.25, 0.15, 0.2, 0.15)
+    )
+
+
+def _fastest_precision(accelerator: str) -> str:
+    """``bf16-mixed`` where products in bfloat16 are faster, else ``32-true``.
+
+    Measured, because it is a property of the machine: with AVX-512 BF16 or AMX they are about twice
+    as fast as in float32, with AVX2 alone ten times slower.
+    """
+    if accelerator == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.ones(512, 512, dtype=dtype)
+        for _ in range(3):
+            start = time.perf_counter()
+            a @ a
+            seconds[dtype] = min(seconds.get(dtype, math.inf), time.perf_counter() - start)
+    return "bf16-mixed" if seconds[torch.bfloat16] < 0.7 * seconds[torch.float32] else "32-true"
+
+
+def _update_average(averaged: list[Tensor], current: list[Tensor], n: Tensor) -> None:
+    """Exponential average whose memory grows with the run until it spans 1000 steps."""
+    decay = min(_EMA_DECAY, (1.0 + float(n)) / (10.0 + float(n)))
+    torch._foreach_lerp_(averaged, current, 1.0 - decay)
+
+
+class _Run:
+    """The state of a run, and the loop that moves it on."""
+
+    def __init__(
+        self,
+        directory: Path,
+        config: TrainingConfig,
+        device: str,
+        processes: int | None,
+        resume: bool,
+    ) -> None:
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self.checkpoint = directory / "checkpoint.pt"
+        self.before_cool_down = directory / "before-cool-down.pt"
+        saved = None
+        if self.checkpoint.is_file():
+            if not resume:
+                raise CheckpointError(
+                    f"{directory} already holds a run; resume it or choose another directory."
+                )
+            saved = _read(self.checkpoint)
+            if saved["config"].preset != config.preset:
+                raise CheckpointError(
+                    f"the run at {directory} is of preset {saved['config'].preset!r}, not "
+                    f"{config.preset!r}; name that one or choose another directory."
+                )
+            config = saved["config"]  # a run keeps its seed, learning rate and data
+        self.config = config
+        accelerator = _accelerator(device)
+        self.fabric = Fabric(
+            accelerator=accelerator,
+            devices=processes or ("auto" if accelerator == "cuda" else 1),
+            precision=_fastest_precision(accelerator),  # type: ignore[arg-type]
+        )
+        self.fabric.launch()
+        torch.manual_seed(config.seed)
+        network = Transformer(PRESETS[config.preset])
+        groups = [
+            {"params": [p for p in network.parameters() if p.ndim >= 2]},
+            {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(
+            groups, betas=(0.9, 0.95), weight_decay=config.weight_decay, fused=True
+        )
+        self.average = AveragedModel(network, multi_avg_fn=_update_average)
+        self.model, self.optimizer = self.fabric.setup(network, optimizer)
+        self.network = network
+        self.average.to(self.fabric.device)
+        self.soft_targets = torch.tensor(
+            Vocabulary().soft_targets(_TARGET_WIDTH), dtype=torch.float32
+        ).to(self.fabric.device)
+        self.step = self.examples = self.batches = 0
+        self.seconds = 0.0
+        self.totals = torch.zeros(6, device=self.fabric.device)  # since the last row of the log
+        self.validation: dict[str, float] = {}
+        self.schedule_state: dict[str, float | None] = {}
+        self.unit = ""
+        if saved is not None:
+            self._restore(saved)
+
+    # --- state ------------------------------------------------------------------------------------
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.module.load_state_dict(state["average"])
+        self.average.n_averaged.fill_(state["n_averaged"])
+        self.step, self.examples = state["step"], state["examples"]
+        self.batches, self.seconds = state["batches"], state["seconds"]
+        self.config = state["config"]
+        before, now = state["n_ranks"], self.fabric.world_size
+        if before != now:
+            # The batch of all ranks together stays. Ranks take chunks in turn: with another number
+            # of them, go on after all chunks that were used.
+            data = self.config.data
+            used = -(-self.batches // data.batches_per_chunk) * before
+            data = replace(data, batch_size=max(data.batch_size * before // now, 1))
+            self.config = replace(self.config, data=data)
+            self.batches = -(-used // now) * data.batches_per_chunk
+        self.validation = state["validation"]
+        self.totals.copy_(state.get("totals", self.totals))
+        self.schedule_state, self.unit = state["schedule"], state["unit"]
+
+    def _save(self, path: Path) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        state = {
+            "config": self.config,
+            "model": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.module.state_dict(),
+            "n_averaged": int(self.average.n_averaged),
+            "step": self.step,
+            "examples": self.examples,
+            "batches": self.batches,
+            "n_ranks": self.fabric.world_size,
+            "seconds": self.seconds,
+            "validation": self.validation,
+            "totals": self.totals,
+            "schedule": self.schedule.state(),
+            "unit": self.unit,
+            "vocabulary_hash": Vocabulary().hash,
+            "prior_version": PRIOR_VERSION,
+        }
+        write_atomically(path, lambda temporary: torch.save(state, temporary))
+
+    # --- plan -------------------------------------------------------------------------------------
+    def plan(self, minutes: float, max_examples: int | None, cool_down: bool) -> None:
+        """Decide where the run ends, and where its cool-down stands."""
+        unit = "examples" if max_examples is not None else "seconds"
+        end = float(max_examples if max_examples is not None else 60.0 * minutes)
+        self.cool_down_at_once = cool_down
+        until = self.schedule_state.get("cool_down_until")
+        moved = unit != self.unit or (until is not None and end > until)
+        if until is not None and moved and not cool_down:
+            # More time than the cool-down was planned for: it is undone.
+            self._restore(_read(self.before_cool_down))
+            self.schedule_state = {}
+        self.unit = unit
+        self.schedule = Schedule(
+            self.config.learning_rate, self.config.warm_up, end, **self.schedule_state
+        )
+
+    @property
+    def progress(self) -> float:
+        """Examples or seconds, whichever ends the run."""
+        return float(self.examples) if self.unit == "examples" else self.seconds
+
+    def _cool_down_is_wanted(self) -> bool:
+        if self.schedule.cool_down_from is not None:
+            return False
+        request = self.directory / "cool-down"
+        if self.cool_down_at_once or self.schedule.is_due(self.progress) or request.exists():
+            if self.fabric.is_global_zero:
+                request.unlink(missing_ok=True)
+            return True
+        return False
+
+    # --- the loop ---------------------------------------------------------------------------------
+    def go(
+        self,
+        workers: int,
+        log_every: int,
+        validate_every: int,
+        validation_examples: int,
+        checkpoint_seconds: float,
+        report: Callable[[Progress], None] | None,
+    ) -> Path:
+        """Train until the schedule ends, or until asked to stop by SIGTERM or Ctrl-C."""
+        fabric = self.fabric
+        # A request file, the clock and signals are seen by one rank; all must act alike.
+        together = fabric.world_size > 1
+        log = Log(self.directory / "log.csv", self.step) if fabric.is_global_zero else None
+        held_out = []
+        if log is not None:
+            held_out = validation_batches(validation_examples, self.config.data.batch_size)
+        started = time.monotonic() - self.seconds
+        saved_at = time.monotonic()
+        logged = (time.monotonic(), self.examples)
+        stop = _StopRequest()
+        feeder = Feeder(
+            self.config.seed,
+            self.config.data,
+            first_batch=self.batches,
+            rank=fabric.global_rank,
+            n_ranks=fabric.world_size,
+            n_workers=workers,
+        )
+        with stop, feeder:
+            while True:
+                self.seconds = time.monotonic() - started
+                if together:
+                    self.seconds = fabric.broadcast(self.seconds)
+                if self._agree(self._cool_down_is_wanted()):
+                    self._save(self.before_cool_down)
+                    self.schedule.begin_cool_down(self.progress)
+                finished = self.schedule.is_finished(self.progress)
+                if finished or self._agree(stop.wanted):
+                    break
+                self.totals += self._train_step(next(feeder))
+                if self.step % log_every == 0:
+                    now = time.monotonic()
+                    row = self._row((self.examples - logged[1]) / (now - logged[0]))
+                    self.totals.zero_()
+                    if log is not None:
+                        if self.step % validate_every == 0:
+                            row |= self._validate(held_out)
+                        log.write(row)
+                        if report is not None:
+                            report(self._status(row))
+                    logged = (time.monotonic(), self.examples)
+                if time.monotonic() - saved_at > checkpoint_seconds:
+                    self._save(self.checkpoint)
+                    saved_at = time.monotonic()
+        if not finished:
+            self._save(self.checkpoint)
+            return self.checkpoint
+        model = self.directory / "model.safetensors"
+        if log is not None:
+            row = self._row(0.0) | self._validate(held_out)
+            self._save(self.checkpoint)
+            export(self.directory, model)
+            log.write(row)
+            if report is not None:
+                report(self._status(row))
+        return model
+
+    def _agree(self, wanted: bool) -> bool:
+        """The first rank's answer, on all ranks."""
+        return bool(self.fabric.broadcast(wanted)) if self.fabric.world_size > 1 else wanted
+
+    def _train_step(self, batch: Any) -> Tensor:
+        rate = self.schedule.rate(self.examples, self.progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        tables, mask, read, targets = to_tensors(batch, self.fabric.device)
+        logits = self.model(tables, mask, read).float()
+        valid = (targets != Vocabulary.PAD).float()
+        n_tokens = valid.sum()
+        log_z = logits.logsumexp(-1)
+        expected = (self.soft_targets[targets] * logits).sum(-1)
+        loss = ((log_z - expected + _Z_LOSS * log_z.square()) * valid).sum() / n_tokens
+        self.fabric.backward(loss)
+        norm = self.fabric.clip_gradients(
+            self.model, self.optimizer, max_norm=1.0, error_if_nonfinite=False
+        )
+        if torch.isfinite(norm):
+            self.optimizer.step()
+            if self.fabric.is_global_zero:
+                self.average.update_parameters(self.network)
+        self.optimizer.zero_grad()
+        self.step += 1
+        self.batches += 1
+        self.examples += len(targets) * self.fabric.world_size
+        with torch.no_grad():
+            exact = log_z - logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+            right = (logits.argmax(-1) == targets) * valid
+            return torch.stack(
+                (
+                    (exact * valid).sum(), right.sum(), n_tokens, norm,
+                    (log_z * valid).sum(), torch.ones_like(norm),
+                )
+            )  # fmt: skip
+
+    def _row(self, speed: float) -> dict[str, float]:
+        loss, right, n_tokens, norm, log_z, steps = self.totals.tolist()
+        n_tokens, steps = max(n_tokens, 1.0), max(steps, 1.0)
+        return {
+            "step": self.step,
+            "examples": self.examples,
+            "loss": loss / n_tokens,
+            "token_accuracy": right / n_tokens,
+            "grad_norm": norm / steps,
+            "mean_log_z": log_z / n_tokens,
+            "learning_rate": self.schedule.rate(self.examples, self.progress),
+            "examples_per_second": speed,
+            "seconds": self.seconds,
+        }
+
+    def _validate(self, held_out: list) -> dict[str, float]:
+        self.validation = validate(
+            self.average.module, held_out, self.fabric.device, self.fabric.autocast()
+        )
+        return {
+            "validation_loss": self.validation["loss"],
+            "validation_token_accuracy": self.validation["token_accuracy"],
+            "validation_formula_accuracy": self.validation["formula_accuracy"],
+        }
+
+    def _status(self, row: dict[str, float]) -> Progress:
+        end = self.schedule.cool_down_until or self.schedule.end
+        done = min(self.progress / end, 1.0)
+        speed = row["examples_per_second"] or 1.0
+        left = end - self.progress
+        return Progress(
+            row,
+            done,
+            max(left / speed if self.unit == "examples" else left, 0.0),
+            self.schedule.cool_down_from is not None,
+            self.schedule.is_finished(self.progress),
+        )
+
+
+class _StopRequest:
+    """SIGTERM and Ctrl-C end the loop after the current step instead of in the middle of one."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    def _ask(self, *_: object) -> None:
+        self.wanted = True
+
+    def __enter__(self) -> None:
+        self._before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._ask)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

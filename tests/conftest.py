@@ -1,0 +1,42 @@
+"""What the tests share: tables, a quick estimator, and the rule for tests that need Julia."""
+
+from __future__ import annotations
+
+import os
+
+# Before numpy and torch are imported: the tests run side by side, each on its own core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("pysr")]
+    if not marked:
+        return
+    from sr_transformer.search.pysr import PySREngine
+
+    reason = PySREngine().unusable_reason()
+    if reason is not None:
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def product_table() -> tuple[np.ndarray, np.ndarray]:
+    """y = 2 x0 x1 + 3 on 60 rows."""
+    X = np.random.default_rng(0).uniform(1.0, 5.0, (60, 2))
+    return X, 2.0 * X[:, 0] * X[:, 1] + 3.0
+
+
+@pytest.fixture
+def quick():
+    """Make estimators that draw few formulas and search with nothing, unless told otherwise."""
+    from sr_transformer import SymbolicTransformerRegressor
+
+    def make(**parameters: object) -> SymbolicTransformerRegressor:
+        settings = {"search": "none", "n_candidates": 16, "random_state": 0, **parameters}
+        return SymbolicTransformerRegressor(**settings)
+
+    return make

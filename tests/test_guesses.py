@@ -1,0 +1,198 @@
+"""The validator of PySR's guesses refuses everything that was seen to break or waste one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sr_transformer.errors import SRTransformerError
+from sr_transformer.search.guesses import (
+    GuessError,
+    GuessRules,
+    accepted_guesses,
+    validate_guess,
+)
+
+OPERATORS = ("+", "-", "*", "/", "^", "neg", "exp", "cos", "square", "abs", "max", "log", "sqrt")
+NAMES = ("x0", "x1", "x2")
+RULES = GuessRules(OPERATORS, NAMES)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1e-5", "1E-5", "1e-05", "1e+16", ".5", "3", "2x0", "2x0^2", "-0.4 + x0", "x0 + -0.4",
+        "(-0.4)", "x0+x1+x2", "x0 - x1 - x2", "x0 ^ -0.5", "(-1.0 * x0)", "0.0 - x0", "neg(x0)",
+        "exp(neg(x0))", "max(x0, 1.0)", "((x0))", "square(x0) / sqrt(abs(x1))", "0.0",
+    ],
+)  # fmt: skip
+def test_what_pysr_was_seen_to_accept_passes(text):
+    validate_guess(text, RULES)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("sin(x0)", "'sin' is not enabled"),
+        ("cube(x0)", "'cube' is not enabled"),
+        ("x0**2", r"use \^"),
+        ("5.*x0", "ambiguous"),
+        ("1e400", "overflows"),
+        ("1e39", "overflows in 32 bits"),
+        ("1e-400", "underflows"),
+        ("x0.^2", "no operator"),
+        ("3//2", "no operator"),
+        ("pow(x0, 2)", r"use \^"),
+        ("pi * x0", "3.14159"),
+        ("E * x0", "2.71828"),
+        ("Abs(x0)", "use abs"),
+        ("Max(x0, x1)", "use max"),
+        ("np.sin(x0)", "without a module"),
+        ("-x0", "minus sign"),
+        ("-(0.4)", "minus sign"),
+        ("-cos(x0)", "minus sign"),
+        ("exp(-x0)", "minus sign"),
+        ("-x0^2", "minus sign"),
+        ("-2.0^x0", "minus sign"),
+        ("-2x0", "minus sign"),
+        ("- 0.4", "minus sign"),
+        ("3 - -x0", "minus sign"),
+        ("x_0", "no variable"),
+        ("x3", "no variable"),
+        ("mass", "variables are: x0, x1, x2"),
+        ("#1", "'#'"),
+        ("+x0", "not expected"),
+        ("2(x0)", "misses an operator"),
+        ("x0 x1", "not expected"),
+        ("1/2x0", r"write the \*"),
+        ("0x0", "hexadecimal"),
+        ("exp (x0)", "space"),
+        ("max(x0, x1, x2)", "takes 2"),
+        ("max(x0)", "takes 2"),
+        ("x0(x1)", "called like a function"),
+        ("x0 = 1", "not expected"),
+        ("x0\n+ x1", "single line"),
+        ("(x0", "missing"),
+        ("x0)", "not expected"),
+        ("", "ends"),
+        ("x0 +", "ends"),
+        ("9223372036854775808", "too long"),
+        ("(" * 3000 + "x0" + ")" * 3000, "nested too deeply"),
+    ],
+)
+def test_what_breaks_a_fit_is_refused(text, reason):
+    with pytest.raises(GuessError, match=reason):
+        validate_guess(text, RULES)
+
+
+@pytest.mark.parametrize(
+    ("text", "enabled"),
+    [("x0^2", "+ *"), ("x0 - x1", "+ *"), ("2x0", "+ ^"), ("x0 + -1.0", "*"), ("neg(x0)", "+ -")],
+)
+def test_each_operator_must_be_enabled(text, enabled):
+    with pytest.raises(GuessError, match="is not enabled"):
+        validate_guess(text, GuessRules(enabled.split(), NAMES))
+
+
+def test_operators_defined_inline_are_refused():
+    with pytest.raises(GuessError, match="inline"):
+        validate_guess("inv(x0)", GuessRules(["+", "inv(x) = 1/x"], NAMES))
+    validate_guess("inv(x0)", GuessRules(["+", "inv"], NAMES))
+
+
+def test_operators_of_unknown_meaning_are_refused():
+    with pytest.raises(GuessError, match="unknown"):
+        validate_guess("gamma(x0)", GuessRules(["gamma"], NAMES))
+    validate_guess("sign(x0) + floor(x1)", GuessRules(["+", "sign", "floor"], NAMES))
+
+
+def test_variables_go_by_the_names_of_the_fit():
+    rules = GuessRules(OPERATORS, ["mass", "x_0"])
+    validate_guess("mass * x_0", rules)
+    with pytest.raises(GuessError, match="mass, x_0"):
+        validate_guess("x0", rules)
+
+
+@pytest.mark.parametrize("texts", [("x0",), np.array(["x0"]), "x0", {"x0"}])
+def test_only_a_list_holds_guesses(texts):
+    with pytest.raises(GuessError, match="must be a list"):
+        accepted_guesses(texts, RULES)
+
+
+def test_a_guess_is_a_string():
+    with pytest.raises(GuessError, match="got float"):
+        validate_guess(1.0, RULES)
+
+
+@pytest.mark.parametrize(
+    ("text", "limits", "reason"),
+    [
+        ("x0 + x1 + x2", {"maxsize": 4}, "complexity is 5"),
+        ("2x0", {"maxsize": 2}, "complexity is 3"),
+        ("exp(x0)", {"maxsize": 2, "complexity_of_operators": {"exp": 2}}, "complexity is 3"),
+        ("x0 + 1.0", {"maxsize": 3, "complexity_of_constants": 2}, "complexity is 4"),
+        ("x0 + x1", {"maxsize": 3, "complexity_of_variables": [1, 2, 1]}, "complexity is 4"),
+        ("exp(exp(x0))", {"maxdepth": 2}, "depth is 3"),
+        ("exp(x0 + x1)", {"constraints": {"exp": 2}}, "allow 2"),
+        ("x0 ^ (x0 + x1)", {"constraints": {"^": (-1, 1)}}, "allow 1"),
+        ("x0 ^ (x0 + x1)", {"constraints": {"pow": (-1, 1)}}, "allow 1"),
+        ("x0 * (x0 + x1)", {"constraints": {"*": (1, -1)}}, "allow 1"),
+        ("exp(exp(x0))", {"nested_constraints": {"exp": {"exp": 0}}}, "nested 1 deep"),
+        ("exp(1.0 + cos(x0))", {"nested_constraints": {"exp": {"cos": 0}}}, "'cos' is nested"),
+    ],
+)
+def test_what_a_search_leaves_out_is_refused(text, limits, reason):
+    validate_guess(text, RULES)
+    with pytest.raises(GuessError, match=reason):
+        validate_guess(text, GuessRules(OPERATORS, NAMES, **limits))
+
+
+@pytest.mark.parametrize(
+    ("text", "limits"),
+    [
+        ("exp(x0 + x1)", {"constraints": {"exp": 3}, "maxsize": 4, "maxdepth": 3}),
+        ("(x0 + x1) ^ 2", {"constraints": {"^": (-1, 1)}}),
+        ("exp(x0) + exp(x1)", {"nested_constraints": {"exp": {"exp": 0}}}),
+        ("exp(cos(x0))", {"nested_constraints": {"exp": {"cos": 1}}}),
+    ],
+)
+def test_what_keeps_the_limits_passes(text, limits):
+    validate_guess(text, GuessRules(OPERATORS, NAMES, **limits))
+
+
+X = np.array([[1.0, 2.0, 100.0], [-1.0, 3.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("log(x0)", "not finite on 1 of 2"),
+        ("1.0 / (x0 - 1.0)", "not finite on 1 of 2"),
+        ("exp(x2)", "32 bits"),
+        ("x0 ^ 2", "base of"),
+        ("cos(x1) ^ 2.0", "base of"),
+    ],
+)
+def test_guesses_that_are_useless_on_the_table_are_refused(text, reason):
+    validate_guess(text, RULES)
+    with pytest.raises(GuessError, match=reason):
+        validate_guess(text, RULES, X)
+
+
+def test_guesses_that_are_finite_on_the_table_pass():
+    for text in ("x0 * x0", "x1 ^ 0.5", "exp(x1) / x0", "2.5"):
+        validate_guess(text, RULES, X)
+    validate_guess("exp(x2)", GuessRules(OPERATORS, NAMES, precision=64), X)
+
+
+def test_accepted_guesses_are_sorted_from_the_refused_ones():
+    accepted, reasons = accepted_guesses(["x0", "-x0", "2x1"], RULES)
+    assert accepted == ["x0", "2x1"]
+    assert len(reasons) == 1
+    assert "-x0" in reasons[0]
+
+
+def test_settings_can_be_given_without_rules():
+    validate_guess("x0", operators=["+"], variable_names=["x0"], maxsize=1)
+    with pytest.raises(SRTransformerError):
+        validate_guess("x0 + x0", operators=["+"], variable_names=["x0"], maxsize=1)

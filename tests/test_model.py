@@ -1,0 +1,330 @@
+"""The vocabulary, the network and its checkpoints."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+
+from sr_transformer.errors import CheckpointError, ExpressionError
+from sr_transformer.expression import OPERATORS, Expression
+from sr_transformer.model.checkpoint import load_model, save_model, write_atomically
+from sr_transformer.model.transformer import PRESETS, Transformer, _SquaredReLU, attend
+from sr_transformer.model.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary()
+
+
+# --- vocabulary -----------------------------------------------------------------------------------
+def test_a_formula_reads_back_from_its_tokens():
+    formula = Expression(["+", "*", "c", "sin", "x0", "^", "x9", "c"], [-3.0, 10.0])
+    ids = VOCABULARY.encode(formula)
+    assert ids[-1] == Vocabulary.EOS
+    assert VOCABULARY.decode(ids) == formula
+    assert VOCABULARY.decode([Vocabulary.BOS, *ids, Vocabulary.PAD]) == formula
+
+
+def test_every_operator_and_every_constant_token_reads_back():
+    for name, operator in OPERATORS.items():
+        formula = Expression([name] + ["x1"] * operator.arity)
+        assert VOCABULARY.decode(VOCABULARY.encode(formula)) == formula
+    for token in range(VOCABULARY.first_constant, len(VOCABULARY)):
+        assert VOCABULARY.encode_constant(VOCABULARY.values[token]) == token
+
+
+@pytest.mark.parametrize("value", [1.0, -1.0, 10.0, 100.0, 2.0, -9.0, 0.001])
+def test_exact_constants_have_exact_tokens(value):
+    token = VOCABULARY.encode_constant(value)
+    assert VOCABULARY.values[token] == pytest.approx(value, rel=1e-12)
+
+
+def test_a_constant_takes_the_nearest_bin_and_keeps_its_sign():
+    rng = np.random.default_rng(0)
+    for value in np.exp(rng.uniform(np.log(1e-3), np.log(1e3), 500)) * rng.choice([-1, 1], 500):
+        nearest = VOCABULARY.values[VOCABULARY.encode_constant(value)]
+        assert nearest * value > 0
+        assert abs(np.log10(nearest / value)) <= 0.5 / 16 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.0, 1e-3),
+        (1e9, 1e3),
+        (-1e9, -1e3),
+        (1e-9, 1e-3),
+        (float("inf"), 1e3),
+        (2.0001, 10**0.3125),
+    ],
+)
+def test_constants_out_of_range_take_the_end_bins(value, expected):
+    assert VOCABULARY.values[VOCABULARY.encode_constant(value)] == pytest.approx(expected)
+
+
+def test_the_arrays_describe_each_token():
+    kind, arity, values = VOCABULARY.kind, VOCABULARY.arity, VOCABULARY.values
+    assert len(kind) == len(arity) == len(values) == len(VOCABULARY) == len(set(VOCABULARY.tokens))
+    assert (kind == Vocabulary.NUMBER).sum() == VOCABULARY.n_constant_tokens
+    assert np.isfinite(values[kind == Vocabulary.NUMBER]).all()
+    assert np.isnan(values[kind != Vocabulary.NUMBER]).all()
+    for token, name in enumerate(VOCABULARY.tokens):
+        if kind[token] == Vocabulary.OPERATOR:
+            assert arity[token] == OPERATORS[name].arity
+        else:
+            assert arity[token] == (-1 if kind[token] == Vocabulary.SPECIAL else 0)
+
+
+def test_an_eleventh_variable_is_refused():
+    with pytest.raises(ExpressionError, match="x0 to x9"):
+        VOCABULARY.encode(Expression(["x10"]))
+
+
+def test_tokens_that_are_no_formula_are_refused():
+    with pytest.raises(ExpressionError):
+        VOCABULARY.decode([VOCABULARY.encode(Expression(["x0"]))[0]] * 2)
+
+
+def test_soft_targets_spread_constants_over_their_neighbours_only():
+    table = VOCABULARY.soft_targets(1.0)
+    assert np.allclose(table.sum(axis=1), 1.0)
+    moved = table != np.eye(len(VOCABULARY))
+    assert not moved[: VOCABULARY.first_constant].any()
+    row = table[VOCABULARY.encode_constant(0.5)]
+    assert 0.3 < row.max() < 0.6
+    assert np.sign(VOCABULARY.values[row > 0]).min() == 1
+    assert table[VOCABULARY.encode_constant(1.0)].max() == 1.0
+
+
+# --- network --------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return Transformer(PRESETS["tiny"]).eval().requires_grad_(False)
+
+
+def random_inputs(n_tables, n_rows, n_columns=3, n_tokens=9, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    table = torch.zeros(n_tables, n_rows, 11)
+    table[:, :, :n_columns] = torch.randn(n_tables, n_rows, n_columns, generator=g)
+    table[:, :, -1] = torch.randn(n_tables, n_rows, generator=g)
+    mask = torch.zeros(n_tables, 10, dtype=torch.bool)
+    mask[:, :n_columns] = True
+    tokens = torch.randint(3, len(VOCABULARY), (n_tables, n_tokens), generator=g)
+    tokens[:, 0] = Vocabulary.BOS
+    return table, mask, tokens
+
+
+def test_presets_have_the_sizes_that_their_names_promise():
+    sizes = {name: Transformer(config).n_parameters / 1e6 for name, config in PRESETS.items()}
+    assert sizes["tiny"] < 0.3
+    assert 2.5 < sizes["small"] < 4.5
+    assert 9 < sizes["base"] < 16
+
+
+@pytest.mark.parametrize("preset", ["tiny", "small"])
+def test_step_by_step_logits_equal_teacher_forced_ones_for_samples_of_one_table(preset):
+    torch.manual_seed(1)
+    network = Transformer(PRESETS[preset]).eval().requires_grad_(False)
+    table, mask, _ = random_inputs(1, 20)
+    tokens = random_inputs(7, 1)[2]
+    memory = network.encode(table, mask)
+    expected = network.decode(memory.expand(7, -1, -1), tokens)
+    cache = network.start(memory, 7, max_length=tokens.shape[1])
+    steps = [network.step(tokens[:, t], cache) for t in range(tokens.shape[1])]
+    assert torch.allclose(torch.stack(steps, 1), expected, atol=1e-5)
+
+
+def test_step_by_step_logits_equal_teacher_forced_ones_for_tables_of_their_own(network):
+    table, mask, tokens = random_inputs(4, 12)
+    expected = network(table, mask, tokens)
+    cache = network.start(network.encode(table, mask), 4)
+    steps = [network.step(tokens[:, t], cache) for t in range(tokens.shape[1])]
+    assert torch.allclose(torch.stack(steps, 1), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_samples_can_be_dropped_while_the_others_go_on(network, shared):
+    table, mask, tokens = random_inputs(5, 12)
+    memory = network.encode(table, mask)
+    if shared:
+        memory = memory[:1]
+    expected = network.decode(memory.expand(5, -1, -1), tokens)
+    cache = network.start(memory, 5)
+    alive = torch.arange(5)
+    for t in range(tokens.shape[1]):
+        if t == 3:
+            alive = torch.tensor([4, 1])
+            cache.keep(alive)
+        if t == 6:
+            alive = alive[1:]
+            cache.keep(torch.tensor([1]))
+        logits = network.step(tokens[alive, t], cache)
+        assert torch.allclose(logits, expected[alive, t], atol=1e-5)
+
+
+def test_starting_with_a_wrong_number_of_tables_is_refused(network):
+    memory = network.encode(*random_inputs(2, 8)[:2])
+    with pytest.raises(ValueError, match="2 tables for 3 samples"):
+        network.start(memory, 3)
+
+
+def test_a_token_does_not_see_those_after_it(network):
+    table, mask, tokens = random_inputs(1, 8)
+    changed = tokens.clone()
+    changed[:, 5:] = 4
+    a, b = network(table, mask, tokens), network(table, mask, changed)
+    assert torch.equal(a[:, :5], b[:, :5])
+    assert not torch.allclose(a[:, 5:], b[:, 5:])
+
+
+def test_the_order_of_rows_does_not_matter(network):
+    table, mask, _ = random_inputs(2, 30)
+    shuffled = table[:, torch.randperm(30)]
+    assert torch.allclose(network.encode(table, mask), network.encode(shuffled, mask), atol=1e-4)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 1000])
+def test_any_number_of_rows_is_accepted(network, n_rows):
+    memory = network.encode(*random_inputs(1, n_rows)[:2])
+    config = PRESETS["tiny"]
+    assert memory.shape == (1, config.n_latents, config.encoder_width)
+    assert memory.isfinite().all()
+
+
+def test_what_stands_in_an_absent_column_does_not_matter(network):
+    table, mask, _ = random_inputs(1, 10, n_columns=2)
+    other = table.clone()
+    other[:, :, 2:10] = 5.0
+    assert torch.equal(network.encode(table, mask), network.encode(other, mask))
+    wider = mask.clone()
+    wider[:, 2] = True  # a column of zeros is not an absent one
+    assert not torch.allclose(network.encode(table, mask), network.encode(table, wider))
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e30, -1e30, 1e-45, float("inf"), float("nan"), 3e38])
+def test_extreme_numbers_give_finite_logits_and_gradients(value):
+    torch.manual_seed(0)
+    network = Transformer(PRESETS["tiny"])
+    table, mask, tokens = random_inputs(1, 6)
+    table[:, :3] = value
+    logits = network(table, mask, tokens)
+    logits.sum().backward()
+    assert logits.isfinite().all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_the_bits_are_those_of_ieee_754(network):
+    mask = torch.ones(1, 10, dtype=torch.bool)
+    table = torch.full((1, 1, 11), 1.5)
+    bits = network.encoder.features(table, mask)[0, 0, 0, :32].flip(0)
+    assert "".join("1" if b > 0 else "0" for b in bits) == f"{0x3FC00000:032b}"
+
+
+def test_rows_are_read_as_by_cell_then_by_column(network):
+    encoder = network.encoder
+    features = encoder.features(*random_inputs(3, 5)[:2])
+    expected = encoder.row(encoder.cell(features).flatten(2))
+    assert torch.allclose(encoder.read_rows(features), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_attention_on_the_cpu_equals_the_fused_call(causal):
+    q, k, v = torch.randn(3, 2, 4, 6, 8)
+    expected = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    assert torch.allclose(attend(q, k, v, causal=causal), expected, atol=1e-6)
+
+
+def test_the_squared_relu_has_the_right_gradient():
+    x = torch.randn(50, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(_SquaredReLU.apply, x)
+
+
+# --- checkpoints ----------------------------------------------------------------------------------
+@pytest.fixture
+def saved(network, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(
+        network, path, preset="tiny", examples_seen=7, prior_version="1", validation={"loss": 2.0}
+    )
+    return path
+
+
+def rewrite(path, **changes):
+    """The same checkpoint with other metadata."""
+    model = load_model(path, "cpu")
+    text = {k: json.dumps(v) for k, v in (model.metadata | changes).items() if v is not None}
+    save_file(load_file(path), path, metadata=text)
+
+
+def test_a_saved_model_loads_with_its_metadata(network, saved):
+    model = load_model(saved, "cpu")
+    assert not model.network.training
+    assert model.network.config == network.config
+    assert model.metadata["examples_seen"] == 7
+    assert model.metadata["validation"] == {"loss": 2.0}
+    assert model.metadata["licence"] == "Apache-2.0"
+    inputs = random_inputs(2, 8)
+    assert torch.allclose(model.network(*inputs), network(*inputs), atol=0.02)
+    assert next(model.network.parameters()).dtype == torch.float32
+
+
+def test_loading_again_comes_from_memory_until_the_file_changes(network, saved):
+    first = load_model(saved, "cpu")
+    assert load_model(str(saved), "cpu") is first
+    rewrite(saved, examples_seen=8)
+    assert load_model(saved, "cpu").metadata["examples_seen"] == 8
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no checkpoint at .*nowhere"):
+        load_model(tmp_path / "nowhere.safetensors")
+
+
+def test_a_damaged_checkpoint_is_named(saved):
+    saved.write_bytes(saved.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_model(saved, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocabulary_hash": "0" * 12}, "vocabulary '000000000000'"),
+        ({"format_version": "99"}, "file format '99'"),
+        ({"config": None}, "no config in its metadata"),
+        ({"config": {"width": 32}}, "do not fit"),
+        ({"config": {"breadth": 32}}, "do not fit"),
+    ],
+)
+def test_a_checkpoint_of_another_kind_is_refused(saved, changes, message):
+    rewrite(saved, **changes)
+    with pytest.raises(CheckpointError, match=message):
+        load_model(saved, "cpu")
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail(temporary):
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_sizes_are_part_of_the_checkpoint(tmp_path):
+    config = replace(PRESETS["tiny"], decoder_layers=1, n_latents=4)
+    path = tmp_path / "other.safetensors"
+    save_model(
+        Transformer(config), path, preset="tiny", examples_seen=0, prior_version="1", validation={}
+    )
+    assert load_model(path, "cpu").network.config == config

@@ -1,0 +1,176 @@
+"""From a table to fitted candidates: grammar, sampling, constants, the pool."""
+
+import numpy as np
+import pytest
+
+from sr_transformer.expression import Expression
+from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
+from sr_transformer.model.vocabulary import Vocabulary
+from sr_transformer.prior import ExampleStream
+from sr_transformer.proposal.constants import fit_from_starts, loss_of, refit
+from sr_transformer.proposal.grammar import Grammar
+from sr_transformer.proposal.propose import propose_candidates, relevant_columns
+from sr_transformer.proposal.sampling import PriorSampler
+
+OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
+VOCABULARY = Vocabulary()
+
+
+def write(grammar, tokens):
+    """Feed one formula to a grammar of one sample; say whether every token was allowed."""
+    for token in tokens:
+        if not grammar.allowed()[0, token]:
+            return False
+        grammar.advance(np.array([token]))
+    return True
+
+
+def random_writing(operators, n_columns, maxsize, n_samples, seed):
+    """Formulas that follow nothing but the grammar's masks."""
+    generator = np.random.default_rng(seed)
+    grammar = Grammar(VOCABULARY, operators, n_columns, maxsize, n_samples)
+    written = np.zeros((n_samples, maxsize + 1), dtype=int)
+    for position in range(maxsize + 1):
+        mask = grammar.allowed()
+        assert mask.any(axis=1).all()
+        chosen = np.where(mask, generator.random(mask.shape), -1.0).argmax(axis=1)
+        written[:, position] = chosen
+        grammar.advance(chosen)
+    return [VOCABULARY.decode(tokens) for tokens in written]
+
+
+@pytest.mark.parametrize("maxsize", [1, 3, 7, 30])
+def test_everything_the_grammar_lets_through_is_a_formula_within_its_limits(maxsize):
+    operators = frozenset({"+", "*", "sin", "^"})
+    for formula in random_writing(operators, 2, maxsize, 400, seed=maxsize):
+        assert formula.operators <= operators
+        assert set(formula.variables) <= {0, 1}
+        assert len(formula.symbols) <= maxsize
+
+
+def test_no_operator_gets_only_constants_and_exponents_are_constants():
+    for formula in random_writing(OPERATORS, 3, 25, 500, seed=0):
+        symbols = f" {' '.join(formula.symbols)} "
+        assert formula.variables
+        for name in formula.operators:
+            assert f" {name} c c " not in symbols
+            if name in DEFAULT_UNARY:
+                assert f" {name} c " not in symbols
+
+
+def test_every_formula_of_the_prior_can_be_written():
+    every = frozenset(VOCABULARY.tokens)
+    for example in ExampleStream(7).batch(500, 8):
+        grammar = Grammar(VOCABULARY, every, 10, 30, 1)
+        assert write(grammar, VOCABULARY.encode(example.expression)), example.expression
+
+
+def test_kept_samples_go_on_where_they_were():
+    grammar = Grammar(VOCABULARY, OPERATORS, 2, 9, 3)
+    plus, x0, x1 = (VOCABULARY.tokens.index(t) for t in ("+", "x0", "x1"))
+    grammar.advance(np.array([plus, x0, plus]))
+    assert grammar.complete.tolist() == [False, True, False]
+    grammar.keep(np.array([0, 2]))
+    grammar.advance(np.array([x0, x1]))
+    grammar.advance(np.array([x1, x1]))
+    assert grammar.complete.all()
+
+
+def test_constants_are_fitted_to_the_law_from_a_nearby_start():
+    generator = np.random.default_rng(0)
+    X = generator.uniform(0.5, 3.0, size=(100, 2))
+    law = Expression(["+", "*", "c", "exp", "*", "c", "x0", "^", "x1", "c"], [2.5, -0.7, 1.5])
+    start = law.with_constants([2.0, -1.0, 1.2])
+    fitted, loss = refit(start, X, law.evaluate(X))
+    np.testing.assert_allclose(fitted.constants, law.constants, rtol=1e-8)
+    assert loss < 1e-20
+
+
+def test_a_fit_is_never_worse_than_its_start_and_weights_count():
+    generator = np.random.default_rng(1)
+    X, y = generator.normal(size=(30, 1)), generator.normal(size=30)
+    line = Expression(["+", "*", "c", "x0", "c"], [0.3, -0.2])
+    weight = generator.uniform(0.1, 3.0, size=30)
+    fitted, loss = refit(line, X, y, weight)
+    assert loss <= loss_of(line, X, y, weight)
+    design = np.column_stack([X[:, 0], np.ones(30)])
+    root = np.sqrt(weight)
+    expected = np.linalg.lstsq(design * root[:, None], y * root, rcond=None)[0]
+    np.testing.assert_allclose(fitted.constants, expected, rtol=1e-6)
+
+
+def test_undefined_regions_are_refused_and_short_tables_are_fitted():
+    X = np.linspace(1.0, 4.0, 20)[:, None]
+    law = Expression(["sqrt", "-", "x0", "c"], [0.9])
+    fitted, loss = refit(law.with_constants([0.2]), X, law.evaluate(X))
+    assert fitted.constants[0] == pytest.approx(0.9)
+    assert loss < 1e-20
+    cubic = Expression(["+", "*", "c", "x0", "+", "c", "*", "c", "square", "x0"], [1.0, 1.0, 1.0])
+    fitted, loss = refit(cubic, X[:2], np.array([3.0, 5.0]))
+    assert loss < 1e-12
+
+
+def test_the_best_of_several_starts_is_kept():
+    X = np.linspace(0.0, 6.0, 80)[:, None]
+    wave = Expression(["sin", "*", "c", "x0"], [2.0])
+    starts = [wave.with_constants([0.3]), wave.with_constants([1.9])]
+    fitted, loss = fit_from_starts(
+        starts, X, wave.evaluate(X), None, restarts=0, exact=1e-20,
+        random_state=np.random.RandomState(0),
+    )  # fmt: skip
+    assert fitted.constants[0] == pytest.approx(2.0)
+    assert loss < 1e-20
+
+
+def candidates_for(X, y, **changes):
+    settings = {
+        "sampler": PriorSampler(), "operators": OPERATORS, "maxsize": 20, "n_candidates": 64,
+        "temperature": 1.0, "random_state": np.random.RandomState(0),
+    }  # fmt: skip
+    return propose_candidates(X, y, **(settings | changes))
+
+
+def test_a_constant_and_a_line_are_always_among_the_candidates():
+    generator = np.random.default_rng(2)
+    X = generator.normal(size=(40, 3))
+    candidates = candidates_for(X, generator.normal(size=40), n_candidates=1)
+    spelled = {c.expression.symbols for c in candidates}
+    assert ("c",) in spelled
+    assert any(s.count("+") == 3 and s.count("*") == 3 for s in spelled)
+    no_sum = candidates_for(X, X[:, 0], operators=frozenset({"*"}), n_candidates=8)
+    assert all(c.expression.operators <= {"*"} for c in no_sum)
+
+
+def test_candidates_keep_to_operators_and_size_and_are_different():
+    generator = np.random.default_rng(3)
+    X = generator.uniform(1, 2, size=(50, 2))
+    operators = frozenset({"+", "*", "/"})
+    candidates = candidates_for(X, X[:, 0] * X[:, 1] ** 2, operators=operators, maxsize=9)
+    assert all(c.expression.operators <= operators for c in candidates)
+    assert max(c.complexity for c in candidates) <= 9
+    spelled = [c.expression.symbols for c in candidates]
+    assert len(spelled) == len(set(spelled))
+
+
+def test_parallel_fitting_gives_the_same_candidates():
+    generator = np.random.default_rng(4)
+    X = generator.uniform(1, 2, size=(50, 2))
+    y = np.sin(X[:, 0]) * X[:, 1] + 0.01 * generator.normal(size=50)
+    alone = candidates_for(X, y, n_candidates=128)
+    together = candidates_for(X, y, n_candidates=128, n_jobs=2)
+    assert {c.expression for c in alone} == {c.expression for c in together}
+
+
+def test_of_many_columns_the_relevant_ones_are_found():
+    generator = np.random.default_rng(5)
+    X = generator.normal(size=(300, 60))
+    y = X[:, 7] * X[:, 31] + X[:, 50]
+    assert {7, 31, 50} <= set(relevant_columns(X, y, 10, np.random.RandomState(0)))
+
+
+def test_time_limit_ends_the_drawing():
+    generator = np.random.default_rng(6)
+    X = generator.normal(size=(50, 2))
+    y = generator.normal(size=50)
+    candidates = candidates_for(X, y, n_candidates=10**9, timeout_in_seconds=0.5)
+    assert len(candidates) > 3

@@ -1,0 +1,280 @@
+"""The estimator end to end: what a fit finds, shows and predicts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import NotFittedError
+
+from sr_transformer import Expression, SymbolicTransformerRegressor
+from sr_transformer.errors import CheckpointError, EngineFallbackWarning, EngineUnavailableError
+from sr_transformer.search.pysr import PySREngine
+
+COLUMNS = ["complexity", "loss", "score", "equation", "sympy_format", "source"]
+
+
+@pytest.fixture
+def fitted(quick, product_table):
+    return quick(n_candidates=64).fit(*product_table)
+
+
+def test_importing_the_package_is_quick_and_loads_nothing_heavy():
+    code = (
+        "import sys, time; start = time.perf_counter(); import sr_transformer;"
+        "print(time.perf_counter() - start);"
+        "print([m for m in ('torch', 'sympy', 'pandas', 'pysr', 'sklearn', 'scipy') "
+        "if m in sys.modules])"
+    )
+    seconds, loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert float(seconds) < 0.3
+    assert loaded == "[]"
+
+
+def test_public_names_are_listed_and_others_refused():
+    import sr_transformer
+
+    assert set(sr_transformer.__all__) <= set(dir(sr_transformer))
+    assert sr_transformer.__version__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = sr_transformer.nothing
+
+
+def test_front_is_a_table_from_simple_to_accurate(fitted):
+    equations = fitted.equations_
+    assert list(equations.columns) == COLUMNS
+    assert equations["complexity"].is_monotonic_increasing
+    assert equations["loss"].is_monotonic_decreasing
+    assert set(equations["source"]) == {"transformer"}
+    assert fitted.engine_ == "transformer"
+    assert not hasattr(fitted, "search_")
+
+
+def test_predict_evaluates_exactly_the_shown_formula(fitted, product_table):
+    X, _ = product_table
+    for row, text in enumerate(fitted.equations_["equation"]):
+        shown = Expression.parse(text).evaluate(X)
+        np.testing.assert_array_equal(fitted.predict(X, index=row), shown)
+
+
+def test_loss_is_the_mean_squared_error_of_the_predictions(fitted, product_table):
+    X, y = product_table
+    for row, loss in enumerate(fitted.equations_["loss"]):
+        residual = fitted.predict(X, index=row) - y
+        assert loss == pytest.approx(np.mean(residual**2))
+
+
+def test_sympy_and_latex_are_the_selected_formula_unless_a_row_is_named(fitted, product_table):
+    import sympy
+
+    X, _ = product_table
+    for index in (None, 0, -1):
+        formula = fitted.sympy(index)
+        function = sympy.lambdify(sympy.symbols("x0 x1", real=True), formula)
+        np.testing.assert_allclose(
+            np.broadcast_to(function(*X.T), len(X)), fitted.predict(X, index), rtol=1e-9
+        )
+        assert isinstance(fitted.latex(index), str)
+    assert fitted.get_best()["equation"] == fitted.equations_["equation"][fitted._selected()]
+    assert fitted.get_best(0)["complexity"] == fitted.equations_["complexity"][0]
+
+
+def test_model_selection_can_be_changed_after_the_fit(fitted):
+    accurate = fitted.set_params(model_selection="accuracy").get_best()
+    assert accurate["loss"] == fitted.equations_["loss"].min()
+
+
+@pytest.mark.parametrize("index", [99, -99, 1.0, "best"])
+def test_row_that_does_not_exist_is_refused(fitted, product_table, index):
+    with pytest.raises(IndexError, match="equations_ has"):
+        fitted.predict(product_table[0], index=index)
+
+
+def test_unfitted_estimator_says_so(quick):
+    model = quick()
+    for call in (model.sympy, model.latex, model.get_best, model.plot):
+        with pytest.raises(NotFittedError):
+            call()
+    with pytest.raises(NotFittedError):
+        model.predict([[1.0, 2.0]])
+    assert not hasattr(model, "equations_")
+    assert repr(model).startswith("SymbolicTransformerRegressor(")
+    assert ">>>>" not in repr(model)
+
+
+def test_fitted_estimator_shows_its_front(fitted):
+    assert repr(fitted).count(">>>>") == 1
+
+
+def test_column_names_are_the_variables_names(quick):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.uniform(1, 4, (40, 3)), columns=["mass", "speed of light", "sin"])
+    y = table["mass"] * table["speed of light"]
+    model = quick(n_candidates=64).fit(table, y)
+    names = {str(s) for s in model.sympy(len(model.equations_) - 1).free_symbols}
+    assert names <= set(table.columns)
+    for row, text in enumerate(model.equations_["equation"]):
+        shown = Expression.parse(text, list(table.columns)).evaluate(table.to_numpy())
+        np.testing.assert_array_equal(model.predict(table, row), shown)
+
+
+def test_same_seed_gives_the_same_front_to_the_last_digit(quick, product_table):
+    first, second = (quick(n_candidates=48).fit(*product_table) for _ in range(2))
+    pd.testing.assert_frame_equal(first.equations_, second.equations_, check_exact=True)
+
+
+def test_order_of_the_rows_does_not_matter(quick, product_table):
+    X, y = product_table
+    order = np.random.default_rng(1).permutation(len(y))
+    pd.testing.assert_frame_equal(
+        quick().fit(X, y).equations_, quick().fit(X[order], y[order]).equations_, check_exact=True
+    )
+
+
+def test_weight_is_repetition_and_weight_zero_is_absence(quick, product_table):
+    X, y = product_table
+    y = y + np.random.default_rng(2).normal(size=len(y))
+    weights = np.random.default_rng(3).integers(0, 4, len(y))
+    weighted = quick().fit(X, y, sample_weight=weights)
+    repeated = quick().fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
+    pd.testing.assert_frame_equal(weighted.equations_, repeated.equations_, check_exact=True)
+    doubled = quick().fit(X, y, sample_weight=np.full(len(y), 2.0))
+    pd.testing.assert_frame_equal(
+        doubled.equations_, quick().fit(X, y).equations_, check_exact=True
+    )
+
+
+def test_formulas_keep_to_the_operators_and_maxsize(quick, product_table):
+    model = quick(
+        binary_operators=["+", "*"], unary_operators=["sin"], maxsize=9, n_candidates=64
+    ).fit(*product_table)
+    for text in model.equations_["equation"]:
+        formula = Expression.parse(text)
+        assert formula.operators <= {"+", "*", "sin"}
+        assert formula.complexity() <= 9
+
+
+def test_units_do_not_change_what_is_found(quick, product_table):
+    X, y = product_table
+    plain = quick().fit(X, y)
+    metric = quick().fit(X * [1e-10, 1e12], y * 1e20)
+    assert metric.score(X * [1e-10, 1e12], y * 1e20) == pytest.approx(plain.score(X, y))
+
+
+def test_table_without_multiplication_is_not_scaled(quick):
+    x = np.linspace(1, 3000, 50)[:, None]
+    model = quick(binary_operators=["+"], unary_operators=["sin"]).fit(x, x[:, 0] + 5.0)
+    assert set().union(
+        *(Expression.parse(text).operators for text in model.equations_["equation"])
+    ) <= {"+", "sin"}
+
+
+def test_timings_name_the_stages(fitted):
+    assert {"start", "encode", "sample", "fit", "select", "total"} <= set(fitted.timings_)
+    assert all(seconds >= 0 for seconds in fitted.timings_.values())
+
+
+def test_refit_forgets_the_table_before(quick, product_table):
+    X, y = product_table
+    model = quick().fit(pd.DataFrame(X, columns=["a", "b"]), y)
+    model.fit(X[:, :1], X[:, 0])
+    assert model.n_features_in_ == 1
+    assert "a" not in model.equations_["equation"].iloc[-1]
+
+
+def test_verbose_fit_names_its_stages(quick, product_table, capsys):
+    quick(verbose=1).fit(*product_table)
+    assert "proposing" in capsys.readouterr().out
+    quick().fit(*product_table)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.skipif(PySREngine().unusable_reason() is None, reason="PySR runs here")
+def test_without_julia_auto_warns_once_and_the_transformer_answers(quick, product_table):
+    model = quick(search="auto")
+    start = time.perf_counter()
+    with pytest.warns(EngineFallbackWarning) as caught:
+        model.fit(*product_table)
+    assert time.perf_counter() - start < 5.0
+    assert len(caught) == 1
+    assert model.engine_ == "transformer"
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.skipif(PySREngine().unusable_reason() is None, reason="PySR runs here")
+def test_without_julia_pysr_by_name_raises(quick, product_table):
+    start = time.perf_counter()
+    with pytest.raises(EngineUnavailableError, match="Julia"):
+        quick(search="pysr").fit(*product_table)
+    assert time.perf_counter() - start < 5.0
+
+
+def test_fit_without_search_warns_of_nothing(quick, product_table):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick().fit(*product_table)
+
+
+def test_missing_checkpoint_is_named(quick, product_table, tmp_path):
+    with pytest.raises(CheckpointError, match="nowhere"):
+        quick(checkpoint=str(tmp_path / "nowhere.safetensors")).fit(*product_table)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "words"),
+    [
+        ("binary_operators", ["+", "%"], "'%'"),
+        ("unary_operators", ["*"], r"unary_operators holds '\*'"),
+        ("binary_operators", "+", "give a list"),
+        ("maxsize", 0, "maxsize is 0"),
+        ("maxsize", 3.5, "maxsize is 3.5"),
+        ("n_candidates", 0, "n_candidates is 0"),
+        ("n_candidates", "many", "n_candidates is 'many'"),
+        ("temperature", 0.0, "temperature is 0.0; it must be a number above 0"),
+        ("temperature", np.nan, "temperature is nan"),
+        ("timeout_in_seconds", -1, "timeout_in_seconds is -1"),
+        ("model_selection", "worst", "'best', 'accuracy', 'score'"),
+        ("search", "julia", "'auto', 'pysr', 'none'"),
+        ("n_jobs", 0, "n_jobs is 0"),
+        ("verbose", "loud", "verbose is 'loud'"),
+        ("random_state", "seed", "seed"),
+    ],
+)
+def test_bad_parameter_is_named_with_what_is_allowed(quick, product_table, parameter, value, words):
+    model = quick(**{parameter: value})
+    with pytest.raises(ValueError, match=words):
+        model.fit(*product_table)
+
+
+def test_no_operators_at_all_is_refused(quick, product_table):
+    with pytest.raises(ValueError, match="both empty"):
+        quick(binary_operators=(), unary_operators=()).fit(*product_table)
+
+
+def test_timeout_holds_for_the_whole_fit(quick, product_table):
+    X, y = product_table
+    y = y + np.random.default_rng(5).normal(size=len(y))
+    quick().fit(X, y)  # warm
+    start = time.perf_counter()
+    model = quick(n_candidates=100_000, timeout_in_seconds=1.0).fit(X, y)
+    assert time.perf_counter() - start < 5.0
+    assert len(model.equations_)
+
+
+def test_plot_draws_the_front(fitted):
+    pytest.importorskip("matplotlib").use("Agg")
+    assert fitted.plot() is not None
+
+
+def test_default_parameters_are_those_of_the_documentation():
+    parameters = SymbolicTransformerRegressor().get_params()
+    assert parameters["search"] == "auto"
+    assert parameters["binary_operators"] == ("+", "-", "*", "/", "^")
+    assert (parameters["maxsize"], parameters["n_candidates"]) == (30, 256)

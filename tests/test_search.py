@@ -1,0 +1,585 @@
+"""Which engine runs, what PySR is told, what is read back, and what a failing engine costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import textwrap
+import time
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sr_transformer.errors import (
+    EngineFallbackWarning,
+    EngineUnavailableError,
+    SearchInterruptedWarning,
+)
+from sr_transformer.expression import Expression
+from sr_transformer.search import engine as engine_module
+from sr_transformer.search import pysr as pysr_module
+from sr_transformer.search.engine import SearchResult, SearchTask, resolve_engine, run_search
+from sr_transformer.search.guesses import GuessRules
+from sr_transformer.search.pysr import (
+    PySREngine,
+    guess_strings,
+    is_pysr_regressor,
+    own_settings,
+    pysr_names,
+    read_equations,
+)
+
+ARITHMETIC = frozenset("+-*/")
+
+
+@pytest.fixture
+def task() -> SearchTask:
+    X = np.random.default_rng(0).uniform(1, 3, (20, 2))
+    return SearchTask(
+        X=X,
+        y=X[:, 0] * X[:, 1],
+        weights=None,
+        guesses=[Expression.parse("x0 * x1"), Expression.parse("2.5 * x0 + 1.0")],
+        operators=frozenset({"+", "*", "^", "sin"}),
+        maxsize=20,
+        timeout_in_seconds=5.0,
+        random_state=3,
+        variable_names=("x0", "x1"),
+    )
+
+
+needs_no_pysr = pytest.mark.skipif(
+    PySREngine().unusable_reason() is None, reason="PySR runs here, so nothing has to fall back"
+)
+
+
+# --- which engine ---------------------------------------------------------------------------------
+def test_none_asks_for_no_engine():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert resolve_engine("none") is None
+
+
+@pytest.mark.parametrize("search", ["julia", "", None, 3, PySREngine])
+def test_other_values_of_search_are_refused_with_the_allowed_ones(search):
+    with pytest.raises(ValueError, match="'auto', 'pysr', 'none'"):
+        resolve_engine(search)
+
+
+@needs_no_pysr
+def test_auto_falls_back_with_one_warning_that_names_reason_and_remedy():
+    for _ in range(2):  # once for each fit, not once for each process
+        with pytest.warns(EngineFallbackWarning) as caught:
+            assert resolve_engine("auto") is None
+        assert len(caught) == 1
+        text = str(caught[0].message)
+        assert "PySR" in text
+        assert "import pysr" in text or "pip install" in text
+        assert "search='none'" in text
+
+
+@needs_no_pysr
+def test_pysr_by_name_raises_instead():
+    with pytest.raises(EngineUnavailableError, match=r"search='pysr' cannot run: .*PySR"):
+        resolve_engine("pysr")
+
+
+@needs_no_pysr
+def test_both_answers_come_within_five_seconds_in_a_fresh_process():
+    code = """
+        import time, warnings
+        start = time.perf_counter()
+        from sr_transformer.search.engine import resolve_engine
+        from sr_transformer.errors import EngineUnavailableError
+        warnings.simplefilter("ignore")
+        assert resolve_engine("auto") is None
+        try:
+            resolve_engine("pysr")
+        except EngineUnavailableError:
+            print(time.perf_counter() - start)
+    """
+    output = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    ).stdout
+    assert float(output) < 5.0  # and nothing else on standard output
+
+
+def test_failed_import_is_tried_once_a_process():
+    PySREngine().unusable_reason()
+    start = time.perf_counter()
+    PySREngine().unusable_reason()
+    assert time.perf_counter() - start < 0.01
+
+
+def test_missing_package_is_told_apart_from_a_broken_one(monkeypatch):
+    monkeypatch.setattr(pysr_module, "find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "pysr", raising=False)
+    pysr_module._import_failure.cache_clear()
+    try:
+        assert "pip install" in PySREngine().unusable_reason()
+    finally:
+        pysr_module._import_failure.cache_clear()
+
+
+def test_importing_the_search_package_starts_no_engine():
+    code = (
+        "import sys, sr_transformer.search.engine, sr_transformer.search.pysr\n"
+        "print([m for m in ('pysr', 'juliacall', 'torch', 'sympy') if m in sys.modules])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert output.strip() == "[]"
+
+
+# --- what PySR is told ----------------------------------------------------------------------------
+def pysr_parameters(method: str) -> dict[str, object]:
+    """Parameters of a PySRRegressor method and their defaults, read without starting Julia."""
+    spec = find_spec("pysr")
+    if spec is None:
+        pytest.skip("pysr is not installed")
+    tree = ast.parse((Path(spec.submodule_search_locations[0]) / "sr.py").read_text())
+    (regressor,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name == "PySRRegressor"
+    )
+    (function,) = (
+        node for node in regressor.body if isinstance(node, ast.FunctionDef) and node.name == method
+    )
+    arguments = function.args
+    plain = [a.arg for a in arguments.args[1:]]
+    defaults = [None] * (len(plain) - len(arguments.defaults)) + list(arguments.defaults)
+    defaults += arguments.kw_defaults
+    names = plain + [a.arg for a in arguments.kwonlyargs]
+    return {
+        name: node.value if isinstance(node, ast.Constant) else node
+        for name, node in zip(names, defaults, strict=True)
+    }
+
+
+def test_every_keyword_we_pass_is_a_parameter_of_the_installed_pysr(task):
+    known = pysr_parameters("__init__")
+    assert set(own_settings(task)) <= set(known)
+    assert set(pysr_module._ABSOLUTE_SETTINGS + pysr_module._GUESS_SETTINGS) <= set(known)
+    assert {"X", "y", "weights", "variable_names"} <= set(pysr_parameters("fit"))
+
+
+def test_defaults_that_we_rely_on_are_those_of_the_installed_pysr():
+    known = pysr_parameters("__init__")
+    assert known["fraction_replaced_guesses"] == 0.001
+    assert known["binary_operators"] is None
+    assert known["loss_scale"] == "log"
+
+
+def test_settings_are_quiet_and_leave_no_files(task):
+    settings = own_settings(task)
+    assert settings["fraction_replaced_guesses"] == 0.05
+    assert settings["binary_operators"] == ["+", "*", "^"]
+    assert settings["unary_operators"] == ["sin"]
+    assert settings["constraints"] == {"^": (-1, 1)}
+    assert settings["maxsize"] == 20
+    assert settings["timeout_in_seconds"] == 5.0
+    assert settings["temp_equation_file"] is True
+    assert settings["progress"] is False
+    assert settings["verbosity"] == 0
+    assert settings["input_stream"] == "devnull"
+
+
+def test_seeded_runs_are_repeatable_and_others_parallel(task):
+    seeded = own_settings(task)
+    assert (seeded["random_state"], seeded["deterministic"], seeded["parallelism"]) == (
+        3, True, "serial",
+    )  # fmt: skip
+    free = own_settings(SearchTask(**{**task.__dict__, "random_state": None}))
+    assert not {"random_state", "deterministic", "parallelism"} & set(free)
+
+
+def test_size_limit_below_what_pysr_accepts_is_raised_to_that(task):
+    assert own_settings(SearchTask(**{**task.__dict__, "maxsize": 3}))["maxsize"] == 7
+
+
+def test_guesses_are_lowered_checked_and_unique(task):
+    expressions = [
+        Expression.parse(text)
+        for text in ("square(x0)", "x0 * x0", "cos(x0)", "2.0 * x1", "exp(x0 * x1) + x0")
+    ]
+    rules = GuessRules(operators=ARITHMETIC, variable_names=("x0", "x1"), maxsize=10)
+    assert guess_strings(expressions, rules, task.X) == ["(x0 * x0)", "(2.0 * x1)"]
+
+
+def test_names_stay_the_users_where_pysr_accepts_them():
+    names = ("mass", "semi-major axis", "sin", "N", "x0", "lambda", "end", "square", "αβ", "1st")
+    written = pysr_names(names)
+    assert written[:2] == ("mass", "semi_major_axis")
+    assert written[4] == "x0"
+    assert written[2:4] == ("x2", "x3")
+    assert len(set(written)) == len(names)
+    assert all(name.isidentifier() and name.isascii() for name in written)
+
+
+def test_names_of_pysrs_functions_are_replaced():
+    spec = find_spec("pysr")
+    if spec is None:
+        pytest.skip("pysr is not installed")
+    tree = ast.parse((Path(spec.submodule_search_locations[0]) / "export_sympy.py").read_text())
+    (mappings,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "sympy_mappings"
+    )
+    refused = [key.value for key in mappings.keys]
+    assert "relu" in refused
+    assert not set(refused) & set(pysr_names(refused))
+
+
+def test_names_that_become_equal_are_kept_apart():
+    assert len(set(pysr_names(("a b", "a_b", "a-b", "x1")))) == 4
+
+
+# --- what is read back ----------------------------------------------------------------------------
+def test_equations_are_read_in_the_names_of_the_columns_and_unknown_ones_counted():
+    texts = ["3.8552167", "(mass * a) + -0.25573406", "my_operator(mass)", "cos(a) * 2.4384754"]
+    expressions, n_unreadable = read_equations(texts, ("mass", "a"))
+    assert n_unreadable == 1
+    assert [e.variables for e in expressions] == [(), (0, 1), (1,)]
+
+
+# --- an engine that fails -------------------------------------------------------------------------
+class BrokenEngine:
+    """An engine that ends its search with an exception."""
+
+    name = "broken"
+    scaled = True
+    operators = None
+    maxsize = None
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def unusable_reason(self) -> None:
+        return None
+
+    def search(self, task: SearchTask) -> SearchResult:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("the engine exploded\nwith details"), "RuntimeError: the engine exploded"),
+        (KeyboardInterrupt(), "interrupted from the keyboard"),
+        (OSError(28, "No space left on device"), "No space left"),
+        (MemoryError(), "MemoryError: no message"),
+    ],
+)
+def test_failing_engine_costs_one_warning(task, error, words):
+    with pytest.warns(SearchInterruptedWarning, match=words) as caught:
+        result = run_search(BrokenEngine(error), task)
+    assert len(caught) == 1
+    assert result.expressions == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError("exploded"), KeyboardInterrupt()])
+def test_fit_returns_the_transformers_front_when_the_engine_fails(
+    quick, product_table, monkeypatch, error
+):
+    alone = quick().fit(*product_table)
+    monkeypatch.setattr("sr_transformer.regressor.resolve_engine", lambda s: BrokenEngine(error))
+    with pytest.warns(SearchInterruptedWarning) as caught:
+        model = quick(search="auto").fit(*product_table)
+    assert len([w for w in caught if w.category is SearchInterruptedWarning]) == 1
+    assert model.engine_ == "transformer"
+    assert not hasattr(model, "search_")
+    assert list(model.equations_["equation"]) == list(alone.equations_["equation"])
+
+
+class AnsweringEngine(BrokenEngine):
+    """An engine that knows the answer to the product table, with rounded constants."""
+
+    name = "answering"
+
+    def __init__(self, scaled: bool) -> None:
+        self.scaled = scaled
+        self.operators = ARITHMETIC
+        self.task: SearchTask | None = None
+
+    def search(self, task: SearchTask) -> SearchResult:
+        self.task = task
+        return SearchResult(expressions=[Expression.parse("x0 * x1 * 0.9 + 0.7")], fitted=self)
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_engine_finds_are_refitted_pooled_and_credited(quick, monkeypatch, scaled):
+    X = np.random.default_rng(0).uniform(1.0, 5.0, (60, 2)) * [100.0, 1.0]
+    y = 2e5 * X[:, 0] * X[:, 1] + 3e5
+    engine = AnsweringEngine(scaled)
+    monkeypatch.setattr("sr_transformer.regressor.resolve_engine", lambda s: engine)
+    model = quick().fit(X, y)
+    assert model.engine_ == "answering"
+    assert model.search_ is engine
+    assert "search" in model.timings_
+    np.testing.assert_allclose(model.predict(X), y, rtol=1e-9)
+    size = np.median(np.abs(engine.task.y))
+    assert (0.3 < size < 4.0) if scaled else size > 1e6
+    assert engine.task.operators == ARITHMETIC
+    assert engine.task.guesses
+    assert all(e.operators <= ARITHMETIC for e in engine.task.guesses)
+    refitted = quick().set_params(search="none")
+    monkeypatch.setattr("sr_transformer.regressor.resolve_engine", engine_module.resolve_engine)
+    assert not hasattr(refitted.fit(X, y), "search_")
+
+
+# --- PySR's own Python code, up to the call into Julia ------------------------------------------
+# juliacall is replaced by a recorder, so that PySR's real classes can be imported without Julia;
+# its step that runs the search then answers with fixed equations, or fails.
+PREAMBLE = """
+import os, sys, warnings
+from unittest.mock import MagicMock
+import numpy as np, pandas as pd
+sys.modules["juliacall"] = MagicMock()
+warnings.simplefilter("ignore")
+from pysr import PySRRegressor
+
+EQUATIONS = [(1, 9.0, "2.5"), (3, 0.5, "a * b_c"), (4, 0.4, "twice(a)")]
+RUNS = []
+FAIL = None
+
+def run(self, X, y, runtime_params, weights, **others):
+    RUNS.append({"X": X, "y": y, "weights": weights, "names": list(self.feature_names_in_)})
+    if FAIL is not None:
+        raise FAIL
+    frame = pd.DataFrame(EQUATIONS, columns=["complexity", "loss", "equation"])
+    self.equation_file_contents_ = [frame]
+    self.equations_ = self.get_hof()
+    return self
+
+PySRRegressor._run = run
+
+import sklearn.base
+from sr_transformer.expression import Expression
+from sr_transformer.search.engine import SearchTask, resolve_engine
+X = np.random.default_rng(0).uniform(1, 3, (20, 2))
+def task(**changes):
+    settings = dict(
+        X=X, y=X[:, 0] * X[:, 1], weights=None, operators=frozenset("+*"), maxsize=20,
+        guesses=[Expression.parse("x0 * x1"), Expression.parse("sin(x0)"),
+                 Expression.parse("square(x0)")],
+        timeout_in_seconds=5.0, random_state=None, variable_names=("a", "b c"),
+    )
+    return SearchTask(**{**settings, **changes})
+def own(**changes):
+    return PySRRegressor(**{**dict(
+        binary_operators=["+", "*"], unary_operators=["twice(x) = 2x"], temp_equation_file=True,
+        extra_sympy_mappings={"twice": lambda x: 2 * x}), **changes})
+"""
+
+
+def run_in_pysrs_python(code: str) -> None:
+    if find_spec("pysr") is None:
+        pytest.skip("pysr is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", PREAMBLE + textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_own_regressor_is_cloned_seeded_in_its_operators_and_read_back():
+    run_in_pysrs_python(
+        """
+        mine = own(niterations=7)
+        before = mine.get_params()
+        engine = resolve_engine(mine)
+        assert (engine.name, engine.scaled, engine.maxsize) == ("pysr", True, 30)
+        assert engine.operators == {"+", "*"}
+        result = engine.search(task(operators=engine.operators))
+        assert mine.get_params() == before and not hasattr(mine, "equations_")
+        model = result.fitted
+        assert model.niterations == 7
+        assert model.guesses == ["(a * b_c)", "(a * a)"], model.guesses
+        assert model.fraction_replaced_guesses == 0.05
+        assert model.timeout_in_seconds == 5.0
+        assert RUNS[0]["names"] == ["a", "b_c"]
+        assert result.interruption is None
+        assert [e.to_text() for e in result.expressions] == ["2.5", "x0 * x1"]
+        assert result.n_unreadable == 1
+        """
+    )
+
+
+def test_own_guesses_stay_first_and_own_limits_stay():
+    run_in_pysrs_python(
+        """
+        mine = own(
+            guesses=["a + 1.5"], fraction_replaced_guesses=0.2, timeout_in_seconds=2.0, maxsize=9
+        )
+        engine = resolve_engine(mine)
+        assert not engine.scaled and engine.maxsize == 9
+        model = engine.search(task(operators=engine.operators)).fitted
+        assert model.guesses == ["a + 1.5", "(a * b_c)", "(a * a)"]
+        assert model.fraction_replaced_guesses == 0.2
+        assert model.timeout_in_seconds == 2.0
+        assert mine.guesses == ["a + 1.5"]
+        """
+    )
+
+
+def test_fit_with_an_own_regressor_pools_its_front_in_the_users_units():
+    run_in_pysrs_python(
+        """
+        from sr_transformer import SymbolicTransformerRegressor
+        table = pd.DataFrame(X * [1e6, 1.0], columns=["a", "b c"])
+        y = 7.0 * table["a"] * table["b c"]
+        EQUATIONS[:] = [(1, 9.0, "2.5"), (5, 0.5, "(a * b_c) * 0.9"), (4, 0.4, "twice(a)")]
+        mine = own(unary_operators=["sin", "twice(x) = 2x"], maxsize=11)
+        model = SymbolicTransformerRegressor(
+            mine, n_candidates=8, unary_operators=["exp"], random_state=0
+        ).fit(table, y)
+        assert model.engine_ == "pysr"
+        assert isinstance(model.search_, PySRRegressor) and model.search_ is not mine
+        assert model.search_.guesses and not hasattr(mine, "equations_")
+        assert 0.1 < np.median(RUNS[0]["y"]) < 10.0
+        best = model.get_best()
+        assert best["source"] == "pysr" and best["complexity"] == 5, model
+        np.testing.assert_allclose(model.predict(table), y, rtol=1e-12)
+        for text in model.equations_["equation"]:
+            assert Expression.parse(text, ["a", "b c"]).operators <= {"+", "*", "sin"}
+        import pickle
+        text = pickle.dumps(model.set_params(search="none"))
+        assert b"pysr.sr" not in text and hasattr(model, "search_")
+        assert np.array_equal(pickle.loads(text).predict(table), model.predict(table))
+        """
+    )
+
+
+def test_guesses_that_break_own_constraints_are_not_offered():
+    run_in_pysrs_python(
+        """
+        formulas = ["x0 * (x0 + x1)", "x0 * x1", "x0 + x1 * 2.5"]
+        guesses = [Expression.parse(text) for text in formulas]
+        for changes, expected in (
+            (dict(constraints={"*": (1, 1)}), 2),
+            (dict(maxdepth=2), 1),
+            (dict(complexity_of_constants=9, maxsize=10), 2),
+            (dict(), 3),
+        ):
+            model = resolve_engine(own(**changes)).search(task(guesses=guesses)).fitted
+            assert len(model.guesses) == expected, (changes, model.guesses)
+        """
+    )
+
+
+def test_settings_in_absolute_units_keep_the_table_as_it_is():
+    run_in_pysrs_python(
+        """
+        for change in (
+            dict(elementwise_loss="L1DistLoss()"), dict(loss_function="f(t, d, o) = 1.0"),
+            dict(early_stop_condition=1e-9), dict(dimensional_constraint_penalty=10.0),
+            dict(loss_scale="linear"),
+        ):
+            assert not resolve_engine(own(**change)).scaled, change
+        assert resolve_engine(own(parsimony=0.1, nested_constraints={"twice": {"twice": 0}})).scaled
+        """
+    )
+
+
+def test_operators_by_arity_are_understood_and_template_searches_refused():
+    run_in_pysrs_python(
+        """
+        mine = PySRRegressor(operators={1: ["sin", "sign"], 2: ["+", "^"], 3: ["clamp"]})
+        assert resolve_engine(mine).operators == {"sin", "+", "^"}
+        assert resolve_engine(PySRRegressor()).operators == set("+-*/")
+        from pysr import TemplateExpressionSpec
+        spec = TemplateExpressionSpec("f(x0) + x1", expressions=["f"], variable_names=["x0", "x1"])
+        try:
+            resolve_engine(PySRRegressor(expression_spec=spec))
+        except ValueError as error:
+            assert "TemplateExpressionSpec" in str(error)
+        else:
+            raise AssertionError("accepted")
+        """
+    )
+
+
+def test_engine_built_for_a_task_passes_pysrs_own_validation():
+    run_in_pysrs_python(
+        """
+        from sr_transformer.search.pysr import PySREngine
+        warnings.simplefilter("error")
+        weights = np.linspace(1, 2, 20)
+        result = PySREngine().search(
+            task(weights=weights, random_state=4, maxsize=5, variable_names=("x0", "x1"))
+        )
+        assert result.interruption is None, result.interruption
+        assert np.array_equal(RUNS[0]["weights"], weights)
+        assert RUNS[0]["names"] == ["x0", "x1"]
+        assert result.fitted.deterministic and result.fitted.parallelism == "serial"
+        """
+    )
+
+
+def test_crash_and_keyboard_within_pysr_end_the_search_not_the_fit():
+    run_in_pysrs_python(
+        """
+        for FAIL, words in (
+            (RuntimeError("JuliaError: BoundsError"), "BoundsError"),
+            (KeyboardInterrupt(), "KeyboardInterrupt"),
+        ):
+            result = resolve_engine(own()).search(task())
+            assert words in result.interruption, result.interruption
+            assert result.expressions == []
+        """
+    )
+
+
+def test_what_pysr_had_written_before_a_crash_is_read():
+    run_in_pysrs_python(
+        """
+        def crash(self, X, y, runtime_params, weights, **others):
+            folder = os.path.join(self.output_directory_, str(self.run_id_))
+            os.makedirs(folder)
+            with open(os.path.join(folder, "hall_of_fame.csv"), "w") as file:
+                file.write('Complexity,Loss,Equation\\n1,9.0,"2.5"\\n3,0.5,"a * b_c"\\n')
+            raise RuntimeError("lost")
+        PySRRegressor._run = crash
+        result = resolve_engine(own(run_id="here")).search(task())
+        assert "lost" in result.interruption
+        assert [e.to_text() for e in result.expressions] == ["2.5", "x0 * x1"]
+        """
+    )
+
+
+# --- the real engine ------------------------------------------------------------------------------
+@pytest.mark.pysr
+def test_real_pysr_improves_on_its_guesses(task):
+    result = PySREngine().search(task)
+    assert is_pysr_regressor(result.fitted)
+    assert result.interruption is None
+    assert result.n_unreadable == 0
+    errors = [np.mean((e.evaluate(task.X) - task.y) ** 2) for e in result.expressions]
+    assert min(errors) < 1e-9
+
+
+@pytest.mark.pysr
+def test_real_regressor_of_the_user_is_cloned_and_rules(quick, product_table):
+    from pysr import PySRRegressor
+
+    own = PySRRegressor(
+        binary_operators=["+", "*"], maxsize=12, niterations=2, populations=4, progress=False,
+        verbosity=0, temp_equation_file=True,
+    )  # fmt: skip
+    before = dict(own.get_params())
+    model = quick(search=own).fit(*product_table)
+    assert own.get_params() == before
+    assert not hasattr(own, "equations_")
+    assert model.engine_ == "pysr"
+    assert model.search_.binary_operators == ["+", "*"]
+    assert model.equations_["complexity"].max() <= 12
+    assert model.score(*product_table) > 0.999

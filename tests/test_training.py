@@ -1,0 +1,282 @@
+"""Training: data, schedule, the loop, and what a kill leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sr_transformer.errors import CheckpointError
+from sr_transformer.model.checkpoint import load_model
+from sr_transformer.model.vocabulary import Vocabulary
+from sr_transformer.prior.stream import ExampleStream
+from sr_transformer.training.data import DataConfig, Feeder, collate, make_chunk, validation_batches
+from sr_transformer.training.evaluate import validate
+from sr_transformer.training.loop import export, train
+from sr_transformer.training.schedule import Schedule
+
+DATA = DataConfig(
+    batch_size=16, row_counts=(8, 12), row_weights=(0.5, 0.5), group_size=32, groups=2
+)
+QUICK = {
+    "preset": "tiny", "data": DATA, "device": "cpu", "warm_up": 64, "log_every": 2,
+    "validate_every": 8, "validation_examples": 32,
+}  # fmt: skip
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def read_log(directory):
+    with open(directory / "log.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# --- data -----------------------------------------------------------------------------------------
+def test_a_batch_holds_its_examples():
+    examples = ExampleStream(1).batch(20, 9)
+    batch = collate(examples, Vocabulary())
+    assert batch.tables.shape == (20, 9, 11)
+    for i, (X, y, formula) in enumerate(examples):
+        n_columns = X.shape[1]
+        assert np.allclose(batch.tables[i, :, :n_columns], X)
+        assert not batch.tables[i, :, n_columns:10].any()
+        assert np.allclose(batch.tables[i, :, 10], y)
+        assert batch.column_mask[i].tolist() == [k < n_columns for k in range(10)]
+        assert Vocabulary().decode(batch.tokens[i]).symbols == formula.symbols
+
+
+def test_a_chunk_depends_on_its_seed_and_number_alone():
+    first = make_chunk(3, 5, DATA)
+    assert len(first) == DATA.batches_per_chunk
+    assert all(same(a, b) for a, b in zip(first, make_chunk(3, 5, DATA), strict=True))
+    for other in (make_chunk(3, 6, DATA), make_chunk(4, 5, DATA)):
+        assert not any(same(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_batches_of_a_group_are_sorted_so_that_little_is_padding():
+    config = replace(DATA, group_size=256, groups=1)
+    filled = [(batch.tokens > 0).mean() for batch in make_chunk(0, 0, config)]
+    assert np.mean(filled) > 0.85
+
+
+@pytest.mark.parametrize(("n_workers", "first_batch"), [(1, 0), (2, 6)])
+def test_workers_give_the_batches_in_order_from_any_place(n_workers, first_batch):
+    expected = [batch for k in range(4) for batch in make_chunk(0, k, DATA)]
+    with Feeder(0, DATA, first_batch=first_batch, n_workers=n_workers) as feeder:
+        for batch in expected[first_batch:]:
+            assert same(next(feeder), batch)
+
+
+def test_ranks_have_chunks_of_their_own():
+    with Feeder(0, DATA, rank=1, n_ranks=3) as feeder:
+        for chunk in (1, 4):
+            for batch in make_chunk(0, chunk, DATA):
+                assert same(next(feeder), batch)
+
+
+def test_a_killed_worker_is_replaced_and_nothing_is_lost():
+    expected = [batch for k in range(6) for batch in make_chunk(0, k, DATA)]
+    with Feeder(0, DATA) as feeder:
+        for i, batch in enumerate(expected):
+            if i in (3, 9):
+                feeder._workers[0][0].kill()
+                feeder._workers[0][0].join()
+            assert same(next(feeder), batch)
+
+
+def test_an_error_in_a_worker_is_shown():
+    impossible = replace(DATA, row_counts=(-1, -1))
+    with (
+        Feeder(0, impossible) as feeder,
+        pytest.raises(RuntimeError, match=r"failed on chunk 0(.|\n)*Traceback"),
+    ):
+        next(feeder)
+
+
+# --- schedule -------------------------------------------------------------------------------------
+def test_the_rate_rises_stays_and_falls():
+    schedule = Schedule(peak=1.0, warm_up=100, end=1000, cool_down_share=0.2)
+    assert schedule.rate(0, 0) == pytest.approx(0.01)
+    assert schedule.rate(100, 100) == schedule.rate(700, 700) == 1.0
+    assert not schedule.is_due(799)
+    assert schedule.is_due(800)
+    schedule.begin_cool_down(800)
+    rates = [schedule.rate(x, x) for x in range(800, 1001, 20)]
+    assert rates[0] == 1.0
+    assert rates[-1] == 0.0
+    assert all(np.diff(rates) < 0)
+    assert schedule.is_finished(1000)
+    assert not schedule.is_finished(999)
+
+
+def test_a_cool_down_may_begin_early_and_keeps_its_share_of_the_run():
+    schedule = Schedule(peak=1.0, warm_up=1, end=1000, cool_down_share=0.2)
+    schedule.begin_cool_down(400)
+    assert schedule.cool_down_until == pytest.approx(500)
+    restored = Schedule(1.0, 1, 1000, 0.2, **schedule.state())
+    assert restored.rate(450, 450) == schedule.rate(450, 450)
+
+
+# --- the loop -------------------------------------------------------------------------------------
+def test_training_lowers_the_loss_and_leaves_a_model_and_a_log(tmp_path):
+    seen = []
+    path = train(
+        tmp_path, **QUICK, max_examples=4800, learning_rate=4e-3, report=lambda p: seen.append(p)
+    )
+    rows = read_log(tmp_path)
+    assert [int(row["step"]) for row in rows] == [*range(2, 301, 2), 300]
+    assert float(rows[-1]["validation_loss"]) < float(rows[3]["validation_loss"]) - 1.0
+    assert float(rows[0]["learning_rate"]) < float(rows[10]["learning_rate"])
+    assert float(rows[-1]["learning_rate"]) == 0.0
+    assert seen[-1].finished
+    assert seen[-1].fraction == 1.0
+    model = load_model(path, "cpu")
+    assert model.metadata["examples_seen"] == 4800
+    assert model.metadata["preset"] == "tiny"
+    figures = validate(model.network, validation_batches(32, 16), torch.device("cpu"))
+    assert figures["loss"] == pytest.approx(model.metadata["validation"]["loss"], abs=0.01)
+    copy = load_model(export(tmp_path, tmp_path / "copy.safetensors"), "cpu")
+    assert copy.metadata == model.metadata
+
+
+def test_a_finished_run_given_more_goes_on_from_before_its_cool_down(tmp_path):
+    train(tmp_path / "a", **QUICK, max_examples=320)
+    train(tmp_path / "a", **QUICK, max_examples=640)
+    train(tmp_path / "b", **QUICK, max_examples=640)
+    a, b = (load_file(tmp_path / run / "model.safetensors") for run in "ab")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert [row["loss"] for row in read_log(tmp_path / "a")] == [
+        row["loss"] for row in read_log(tmp_path / "b")
+    ]
+
+
+def test_a_finished_run_given_no_more_stays_as_it_is(tmp_path):
+    path = train(tmp_path, **QUICK, max_examples=160)
+    before = load_file(path)
+    after = load_file(train(tmp_path, **QUICK, max_examples=160))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_file_named_cool_down_ends_a_run_soon(tmp_path):
+    def ask(progress):
+        if progress.row["step"] == 20:
+            (tmp_path / "cool-down").touch()
+
+    train(tmp_path, **QUICK, max_examples=100_000, report=ask)
+    last = read_log(tmp_path)[-1]
+    assert 20 < int(last["step"]) < 30
+    assert float(last["learning_rate"]) == 0.0
+    assert not (tmp_path / "cool-down").exists()
+
+
+def test_a_run_of_minutes_ends_in_time_and_cooled_down(tmp_path):
+    train(tmp_path, **QUICK, minutes=0.1)
+    last = read_log(tmp_path)[-1]
+    assert 6.0 <= float(last["seconds"]) < 9.0
+    assert float(last["learning_rate"]) == 0.0
+
+
+def test_a_directory_with_another_run_is_refused(tmp_path):
+    train(tmp_path, **QUICK, max_examples=32)
+    with pytest.raises(CheckpointError, match="already holds a run"):
+        train(tmp_path, **QUICK, max_examples=32, resume=False)
+    with pytest.raises(CheckpointError, match="preset 'tiny', not 'small'"):
+        train(tmp_path, **(QUICK | {"preset": "small"}), max_examples=32)
+    (tmp_path / "checkpoint.pt").write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        train(tmp_path, **QUICK, max_examples=32)
+
+
+def test_unknown_names_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="no preset 'huge'"):
+        train(tmp_path, "huge")
+    with pytest.raises(CheckpointError, match="'auto', 'cpu' and 'cuda'"):
+        train(tmp_path, "tiny", device="abacus")
+
+
+def test_exporting_where_there_is_no_run_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="no run"):
+        export(tmp_path, tmp_path / "model.safetensors")
+
+
+# --- other processes ------------------------------------------------------------------------------
+SCRIPT = """
+import sys
+from sr_transformer.training.data import DataConfig
+from sr_transformer.training.loop import train
+
+if __name__ == "__main__":
+    directory, n_examples, processes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    data = DataConfig(
+        batch_size=16 // processes, row_counts=(8, 12), row_weights=(0.5, 0.5), group_size=32,
+        groups=2,
+    )
+    train(
+        directory, "tiny", max_examples=n_examples, data=data, device="cpu", warm_up=64,
+        log_every=2, validate_every=8, validation_examples=32, checkpoint_seconds=0.1,
+        processes=processes, threads=1,
+    )
+"""
+
+
+def start(tmp_path, directory, n_examples, processes=1):
+    script = tmp_path / "run.py"
+    script.write_text(SCRIPT)
+    root = Path(__file__).parents[1]
+    return subprocess.Popen(
+        [sys.executable, script, directory, str(n_examples), str(processes)],
+        env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def last_step(directory):
+    rows = read_log(directory) if (directory / "log.csv").exists() else []
+    return int(rows[-1]["step"]) if rows and rows[-1]["step"].isdecimal() else 0
+
+
+def test_a_run_that_was_killed_ends_like_one_that_was_not(tmp_path):
+    n_examples = 3200
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    train(whole, **QUICK, max_examples=n_examples, threads=1)
+    rng = random.Random(0)
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        process = start(tmp_path, torn, n_examples)
+        target = last_step(torn) + rng.randint(8, 40)
+        while process.poll() is None and last_step(torn) < target:
+            time.sleep(0.01)
+        process.send_signal(number)
+        # Asked politely it saves itself and ends well.
+        assert process.wait(60) == (0 if number == signal.SIGTERM else -number)
+        assert not (torn / "model.safetensors").exists()
+    assert start(tmp_path, torn, n_examples).wait(120) == 0
+    a, b = (load_file(run / "model.safetensors") for run in (whole, torn))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    changing = ("examples_per_second", "seconds")
+    logs = [[{**row, **dict.fromkeys(changing)} for row in read_log(run)] for run in (whole, torn)]
+    assert logs[0] == logs[1]
+
+
+def test_two_processes_share_a_run_and_one_goes_on_alone(tmp_path):
+    directory = tmp_path / "run"
+    assert start(tmp_path, directory, 640, processes=2).wait(120) == 0
+    rows = read_log(directory)
+    assert int(rows[-1]["step"]) == 40
+    assert int(rows[-1]["examples"]) == 640
+    train(directory, **QUICK, max_examples=960)
+    assert int(read_log(directory)[-1]["step"]) == 60  # sixteen examples a step, as before
+    assert load_model(directory / "model.safetensors", "cpu").metadata["examples_seen"] == 960
