@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sr_transformer.regressor import SymbolicTransformerRegressor
-    from sr_transformer.training.loop import Progress as TrainingProgress
+    from sr_transformer.training.config import Progress as TrainingProgress
 
 app = typer.Typer(
     name="sr-transformer",

@@ -110,7 +110,10 @@ def to_node(formula: Expression) -> Node:
         a = stack.pop()
         if arity == 1:
             if symbol in _POWER_OF:
-                stack.append(_multiply([(a, _POWER_OF[symbol])]))
+                if a.kind == "x":
+                    stack.append(_product_node(1.0, ((a, _POWER_OF[symbol]),)))
+                else:
+                    stack.append(_multiply([(a, _POWER_OF[symbol])]))
             elif symbol == "neg":
                 stack.append(_add([(a, -1.0)]))
             else:
@@ -122,7 +125,10 @@ def to_node(formula: Expression) -> Node:
         elif symbol == "-":
             stack.append(_add([(a, 1.0), (b, -1.0)]))
         elif symbol == "*":
-            stack.append(_multiply([(a, 1.0), (b, 1.0)]))
+            if a.kind == "n" and b.kind == "x" and a.head not in (0.0, 1.0):
+                stack.append(_product_node(a.head, ((b, 1.0),)))
+            else:
+                stack.append(_multiply([(a, 1.0), (b, 1.0)]))
         elif symbol == "/":
             stack.append(_multiply([(a, 1.0), (b, -1.0)]))
         elif symbol == "^":

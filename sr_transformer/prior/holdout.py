@@ -12,6 +12,7 @@ from importlib.resources import files
 from sr_transformer.expression import Expression
 from sr_transformer.expression.operators import ARITY
 
+_FUNCTIONS = frozenset(ARITY) - {"+", "-", "*", "neg"}
 _UNORDERED = {"+": "+", "-": "+", "*": "*", "max": "max", "min": "min"}
 
 
@@ -80,11 +81,21 @@ def held_out_formulas() -> list[Expression]:
 
 
 @lru_cache(maxsize=1)
-def held_out_skeletons() -> frozenset[str]:
-    """Skeletons of all held-out formulas."""
-    return frozenset(skeleton(formula.simplify()) for formula in held_out_formulas())
+def held_out_skeletons() -> dict[str, frozenset[str]]:
+    """Skeletons of all held-out formulas, by the cheap part of their key."""
+    found: dict[str, set[str]] = {}
+    for formula in held_out_formulas():
+        simplified = formula.simplify()
+        found.setdefault(_outline(simplified), set()).add(skeleton(simplified))
+    return {outline: frozenset(skeletons) for outline, skeletons in found.items()}
 
 
 def is_held_out(expression: Expression) -> bool:
     """Whether a simplified formula has the skeleton of a benchmark problem."""
-    return skeleton(expression) in held_out_skeletons()
+    near = held_out_skeletons().get(_outline(expression))
+    return near is not None and skeleton(expression) in near
+
+
+def _outline(expression: Expression) -> str:
+    """The sorted functions of a formula: equal skeletons have equal outlines."""
+    return " ".join(sorted([s for s in expression.symbols if s in _FUNCTIONS]))

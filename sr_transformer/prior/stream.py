@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
@@ -13,7 +14,6 @@ from sr_transformer.expression import Expression
 from sr_transformer.prior.formulas import Draft, FormulaSampler, FormulaShape
 from sr_transformer.prior.holdout import is_held_out
 from sr_transformer.prior.tables import add_noise, random_inputs
-from sr_transformer.scaling import magnitude_exponent
 
 Array = np.ndarray
 
@@ -122,9 +122,10 @@ class ExampleStream(Iterator[Example]):
             # Logarithms, roots and ratios mostly live on positive inputs, and so do their users.
             X = np.abs(X)
             y = raw.evaluate(X)
-        if not _is_learnable(y):
+        size = _typical_size(y)
+        if size is None:
             return None
-        exponent = magnitude_exponent(y)
+        exponent = round(math.log10(size))
         if exponent:
             y = y / 10.0**exponent
             raw = Expression._trusted(
@@ -171,11 +172,12 @@ class ExampleStream(Iterator[Example]):
         return placed, renamed if same_order else renamed.simplify()
 
 
-def _is_learnable(y: Array) -> bool:
-    """Whether y is finite, not constant, and not ruled by a few huge values."""
+def _typical_size(y: Array) -> float | None:
+    """Median of |y|; None where y is not finite, constant, or ruled by a few huge values."""
     low, high = float(y.min()), float(y.max())
     top = max(high, -low)
     if not 1e-8 < top < 1e8 or not high - low > 1e-3 * top:  # nan fails both
-        return False
+        return None
     middle = y.size // 2
-    return top < 1e4 * float(np.partition(np.abs(y), middle)[middle])
+    size = float(np.partition(np.abs(y), middle)[middle])
+    return size if top < 1e4 * size else None

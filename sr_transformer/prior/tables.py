@@ -6,6 +6,7 @@ grids and repeated levels, series ordered in time.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect
 
 import numpy as np
@@ -97,7 +98,8 @@ def add_noise(generator: np.random.Generator, y: Array, share_clean: float) -> A
     u, level, v = generator.random(3)
     if u < share_clean:
         return y
-    spread = float(np.std(y))
+    centred = y - y.mean()
+    spread = math.sqrt(float(centred @ centred) / y.size)
     sigma = spread * 10.0 ** (-3.0 + 2.3 * level)
     noisy = y + sigma * generator.standard_normal(y.shape[0])
     if v < 0.1:

@@ -1,4 +1,8 @@
-"""The curves of a run, as a CSV file."""
+"""The curves of a run, as a CSV file.
+
+``loss`` to ``mean_log_z`` are means since the row before. ``data_wait`` is the share of the time
+since then in which the loop of the first process stood still because no batch was there.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from sr_transformer.model.checkpoint import write_atomically
 
 LOG_COLUMNS = (
     "step", "examples", "loss", "token_accuracy", "grad_norm", "mean_log_z", "learning_rate",
-    "examples_per_second", "seconds", "validation_loss", "validation_token_accuracy",
+    "examples_per_second", "data_wait", "seconds", "validation_loss", "validation_token_accuracy",
     "validation_formula_accuracy",
 )  # fmt: skip
 

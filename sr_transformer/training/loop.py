@@ -17,12 +17,11 @@ A run lives in one directory:
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,66 +31,27 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from sr_transformer.errors import CheckpointError
-from sr_transformer.model.checkpoint import save_model, write_atomically
+from sr_transformer.model.checkpoint import LoadedModel, write_atomically
 from sr_transformer.model.transformer import PRESETS, Transformer
 from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.prior.stream import PRIOR_VERSION
-from sr_transformer.training.data import DataConfig, Feeder, validation_batches
+from sr_transformer.training.config import (
+    LEARNING_RATE,
+    Progress,
+    TrainingConfig,
+    accelerator_of,
+    default_data,
+    fastest_precision,
+)
+from sr_transformer.training.data import Batch, DataConfig, Feeder, validation_batches
 from sr_transformer.training.evaluate import to_tensors, validate
 from sr_transformer.training.log import Log
 from sr_transformer.training.schedule import Schedule
+from sr_transformer.training.state import export, first_model, read_state
 
-_LEARNING_RATE = {"tiny": 2e-3, "small": 1e-3, "base": 6e-4}
 _Z_LOSS = 1e-4
 _TARGET_WIDTH = 1.0  # bins over which a constant's target is spread
 _EMA_DECAY = 0.999
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """What a run keeps for its whole life.
-
-    Parameters
-    ----------
-    preset : str
-        Size of the network.
-    seed : int
-        Of the initial weights and of the data.
-    learning_rate : float
-        Of the flat part.
-    warm_up : int
-        Examples.
-    weight_decay : float
-    data : DataConfig
-    """
-
-    preset: str = "small"
-    seed: int = 0
-    learning_rate: float = 1e-3
-    warm_up: int = 32_000
-    weight_decay: float = 0.01
-    data: DataConfig = field(default_factory=DataConfig)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands; handed to ``report``.
-
-    Attributes
-    ----------
-    row : dict
-        The latest row of the log.
-    fraction : float
-        Share of the run that is done.
-    seconds_left : float
-    cooling_down, finished : bool
-    """
-
-    row: dict[str, float]
-    fraction: float
-    seconds_left: float
-    cooling_down: bool
-    finished: bool
 
 
 def train(
@@ -101,6 +61,7 @@ def train(
     *,
     max_examples: int | None = None,
     resume: bool = True,
+    start_from: str | Path | None = None,
     processes: int | None = None,
     threads: int | None = None,
     workers: int = 1,
@@ -128,9 +89,14 @@ def train(
         Training time of the whole run, pauses not counted. A finished run that is given more goes
         on from before its cool-down.
     max_examples : int, optional
-        End after so many examples instead: the same result on every machine of a kind.
+        End after so many examples of this run instead: the same result on every machine of a
+        kind.
     resume : bool, default=True
         Go on where the directory holds a run. ``False`` refuses to touch such a directory.
+    start_from : str or Path, optional
+        Begin a new run with the weights of a model, ``"default"`` or the path of a safetensors
+        file of the same preset. The optimizer and the warm-up begin anew, the examples are others,
+        and the number of examples seen goes on from the model's.
     processes : int, optional
         Copies of the network that share each step (data parallel, by Fabric's ``ddp`` launcher,
         which runs the command of this process again for each): by default all GPUs, or one on a
@@ -168,20 +134,22 @@ def train(
     ------
     CheckpointError
         If the directory holds a run of another preset or vocabulary, or any run and ``resume`` is
-        false.
+        false or ``start_from`` is given, or if the model to start from does not fit.
     """
     if preset not in PRESETS:
         raise CheckpointError(f"no preset {preset!r}; known are {', '.join(PRESETS)}.")
+    start = None if start_from is None else first_model(start_from, preset)
     config = TrainingConfig(
         preset=preset,
         seed=seed,
-        learning_rate=learning_rate or _LEARNING_RATE[preset],
+        learning_rate=learning_rate or LEARNING_RATE[preset],
         warm_up=warm_up,
-        data=data or _default_data(_accelerator(device), processes or 1),
+        data=data or default_data(accelerator_of(device), processes or 1),
+        examples_before=0 if start is None else start.metadata["examples_seen"],
     )
     if threads is not None:
         torch.set_num_threads(threads)
-    run = _Run(Path(directory), config, device, processes, resume)
+    run = _Run(Path(directory), config, device, processes, resume, start)
     run.plan(minutes, max_examples, cool_down)
     result = run.go(
         workers, log_every, validate_every, validation_examples, checkpoint_seconds, report
@@ -189,83 +157,6 @@ def train(
     if not run.fabric.is_global_zero:
         raise SystemExit(0)  # this process was started to help the first one, nothing else
     return result
-
-
-def export(directory: str | Path, path: str | Path) -> Path:
-    """Write the averaged weights of a run as a model file.
-
-    Parameters
-    ----------
-    directory : str or Path
-        Of the run, which may be going on.
-    path : str or Path
-        The ``*.safetensors`` file to write.
-    """
-    state = _read(Path(directory) / "checkpoint.pt")
-    config: TrainingConfig = state["config"]
-    network = Transformer(PRESETS[config.preset])
-    network.load_state_dict(state["average"])
-    save_model(
-        network.eval(),
-        Path(path),
-        preset=config.preset,
-        examples_seen=state["examples"],
-        prior_version=state["prior_version"],
-        validation=state["validation"],
-    )
-    return Path(path)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise CheckpointError(f"there is no run at {path.parent}: {path.name} is missing.")
-    try:
-        with torch.serialization.safe_globals([TrainingConfig, DataConfig]):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({error}); remove it to begin again."
-        ) from error
-    if state["vocabulary_hash"] != Vocabulary().hash:
-        raise CheckpointError(
-            f"the run at {path.parent} was made for vocabulary {state['vocabulary_hash']}, this "
-            f"version has {Vocabulary().hash}; train in another directory."
-        )
-    return state
-
-
-def _accelerator(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device not in ("cpu", "cuda"):
-        raise CheckpointError(f"device is {device!r}; training knows 'auto', 'cpu' and 'cuda'.")
-    return device
-
-
-def _default_data(accelerator: str, processes: int) -> DataConfig:
-    if accelerator == "cpu":
-        return DataConfig(batch_size=max(64 // processes, 1))
-    return DataConfig(
-        batch_size=512, group_size=4096, row_weights=(0.03, 0.07, 0.15, 0.25, 0.15, 0.2, 0.15)
-    )
-
-
-def _fastest_precision(accelerator: str) -> str:
-    """``bf16-mixed`` where products in bfloat16 are faster, else ``32-true``.
-
-    Measured, because it is a property of the machine: with AVX-512 BF16 or AMX they are about twice
-    as fast as in float32, with AVX2 alone ten times slower.
-    """
-    if accelerator == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        a = torch.ones(512, 512, dtype=dtype)
-        for _ in range(3):
-            start = time.perf_counter()
-            a @ a
-            seconds[dtype] = min(seconds.get(dtype, math.inf), time.perf_counter() - start)
-    return "bf16-mixed" if seconds[torch.bfloat16] < 0.7 * seconds[torch.float32] else "32-true"
 
 
 def _update_average(averaged: list[Tensor], current: list[Tensor], n: Tensor) -> None:
@@ -284,6 +175,7 @@ class _Run:
         device: str,
         processes: int | None,
         resume: bool,
+        start: LoadedModel | None,
     ) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
@@ -295,7 +187,12 @@ class _Run:
                 raise CheckpointError(
                     f"{directory} already holds a run; resume it or choose another directory."
                 )
-            saved = _read(self.checkpoint)
+            if start is not None:
+                raise CheckpointError(
+                    f"{directory} already holds a run, which goes on without start_from; to begin "
+                    "one from a model, choose another directory."
+                )
+            saved = read_state(self.checkpoint)
             if saved["config"].preset != config.preset:
                 raise CheckpointError(
                     f"the run at {directory} is of preset {saved['config'].preset!r}, not "
@@ -303,15 +200,20 @@ class _Run:
                 )
             config = saved["config"]  # a run keeps its seed, learning rate and data
         self.config = config
-        accelerator = _accelerator(device)
+        self.accelerator = accelerator = accelerator_of(device)
+        # A measurement on a busy machine could come out otherwise than at the start of the run.
+        kept = {} if saved is None else saved.get("precision", {})
+        self.precision = kept.get(accelerator) or fastest_precision(accelerator)
         self.fabric = Fabric(
             accelerator=accelerator,
             devices=processes or ("auto" if accelerator == "cuda" else 1),
-            precision=_fastest_precision(accelerator),  # type: ignore[arg-type]
+            precision=self.precision,  # type: ignore[arg-type]
         )
         self.fabric.launch()
         torch.manual_seed(config.seed)
         network = Transformer(PRESETS[config.preset])
+        if start is not None:
+            network.load_state_dict(start.network.state_dict())
         groups = [
             {"params": [p for p in network.parameters() if p.ndim >= 2]},
             {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0},
@@ -370,6 +272,7 @@ class _Run:
             "examples": self.examples,
             "batches": self.batches,
             "n_ranks": self.fabric.world_size,
+            "precision": {self.accelerator: self.precision},
             "seconds": self.seconds,
             "validation": self.validation,
             "totals": self.totals,
@@ -390,7 +293,7 @@ class _Run:
         moved = unit != self.unit or (until is not None and end > until)
         if until is not None and moved and not cool_down:
             # More time than the cool-down was planned for: it is undone.
-            self._restore(_read(self.before_cool_down))
+            self._restore(read_state(self.before_cool_down))
             self.schedule_state = {}
         self.unit = unit
         self.schedule = Schedule(
@@ -432,10 +335,10 @@ class _Run:
             held_out = validation_batches(validation_examples, self.config.data.batch_size)
         started = time.monotonic() - self.seconds
         saved_at = time.monotonic()
-        logged = (time.monotonic(), self.examples)
+        pace = _Pace(self.examples)
         stop = _StopRequest()
         feeder = Feeder(
-            self.config.seed,
+            self.config.data_seed,
             self.config.data,
             first_batch=self.batches,
             rank=fabric.global_rank,
@@ -453,10 +356,9 @@ class _Run:
                 finished = self.schedule.is_finished(self.progress)
                 if finished or self._agree(stop.wanted):
                     break
-                self.totals += self._train_step(next(feeder))
+                self.totals += self._train_step(pace.take(feeder))
                 if self.step % log_every == 0:
-                    now = time.monotonic()
-                    row = self._row((self.examples - logged[1]) / (now - logged[0]))
+                    row = self._row(pace)
                     self.totals.zero_()
                     if log is not None:
                         if self.step % validate_every == 0:
@@ -464,7 +366,7 @@ class _Run:
                         log.write(row)
                         if report is not None:
                             report(self._status(row))
-                    logged = (time.monotonic(), self.examples)
+                    pace = _Pace(self.examples)
                 if time.monotonic() - saved_at > checkpoint_seconds:
                     self._save(self.checkpoint)
                     saved_at = time.monotonic()
@@ -473,7 +375,7 @@ class _Run:
             return self.checkpoint
         model = self.directory / "model.safetensors"
         if log is not None:
-            row = self._row(0.0) | self._validate(held_out)
+            row = self._row(pace) | self._validate(held_out)
             self._save(self.checkpoint)
             export(self.directory, model)
             log.write(row)
@@ -485,7 +387,7 @@ class _Run:
         """The first rank's answer, on all ranks."""
         return bool(self.fabric.broadcast(wanted)) if self.fabric.world_size > 1 else wanted
 
-    def _train_step(self, batch: Any) -> Tensor:
+    def _train_step(self, batch: Batch) -> Tensor:
         rate = self.schedule.rate(self.examples, self.progress)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -518,19 +420,19 @@ class _Run:
                 )
             )  # fmt: skip
 
-    def _row(self, speed: float) -> dict[str, float]:
-        loss, right, n_tokens, norm, log_z, steps = self.totals.tolist()
+    def _row(self, pace: _Pace) -> dict[str, float]:
+        loss, right, n_tokens, norm, log_z, steps = self.totals.tolist()  # a GPU ends its work here
         n_tokens, steps = max(n_tokens, 1.0), max(steps, 1.0)
         return {
             "step": self.step,
-            "examples": self.examples,
+            "examples": self.config.examples_before + self.examples,
             "loss": loss / n_tokens,
             "token_accuracy": right / n_tokens,
             "grad_norm": norm / steps,
             "mean_log_z": log_z / n_tokens,
             "learning_rate": self.schedule.rate(self.examples, self.progress),
-            "examples_per_second": speed,
             "seconds": self.seconds,
+            **pace.figures(self.examples),
         }
 
     def _validate(self, held_out: list) -> dict[str, float]:
@@ -555,6 +457,30 @@ class _Run:
             self.schedule.cool_down_from is not None,
             self.schedule.is_finished(self.progress),
         )
+
+
+class _Pace:
+    """How fast the loop is since the last row of the log, and how long it stood without data."""
+
+    def __init__(self, examples: int) -> None:
+        self._examples = examples
+        self._since = time.monotonic()
+        self._waited = 0.0
+
+    def take(self, feeder: Feeder) -> Batch:
+        """Wait for the next batch."""
+        asked = time.monotonic()
+        batch = next(feeder)
+        self._waited += time.monotonic() - asked
+        return batch
+
+    def figures(self, examples: int) -> dict[str, float]:
+        """Examples a second, and the share of the time that was waited."""
+        passed = time.monotonic() - self._since
+        return {
+            "examples_per_second": (examples - self._examples) / passed,
+            "data_wait": self._waited / passed,
+        }
 
 
 class _StopRequest:

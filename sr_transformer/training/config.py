@@ -1,0 +1,116 @@
+"""What a run is told: its configuration, and what follows from the machine that it runs on."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from sr_transformer.errors import CheckpointError
+from sr_transformer.training.data import DataConfig
+
+LEARNING_RATE = {"tiny": 2e-3, "small": 1e-3, "base": 6e-4}
+"""Peak by preset."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What a run keeps for its whole life.
+
+    Parameters
+    ----------
+    preset : str
+        Size of the network.
+    seed : int
+        Of the initial weights and of the data.
+    learning_rate : float
+        Of the flat part.
+    warm_up : int
+        Examples.
+    weight_decay : float
+    data : DataConfig
+    examples_before : int
+        What the weights that the run began with had seen already.
+    """
+
+    preset: str = "small"
+    seed: int = 0
+    learning_rate: float = 1e-3
+    warm_up: int = 32_000
+    weight_decay: float = 0.01
+    data: DataConfig = field(default_factory=DataConfig)
+    examples_before: int = 0
+
+    @property
+    def data_seed(self) -> int:
+        """Seed of the examples: a run that goes on from a model does not see its examples again."""
+        if self.examples_before == 0:
+            return self.seed
+        sequence = np.random.SeedSequence([self.seed, self.examples_before])
+        return int(sequence.generate_state(1, np.uint64)[0])
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands; handed to ``report``.
+
+    Attributes
+    ----------
+    row : dict
+        The latest row of the log.
+    fraction : float
+        Share of the run that is done.
+    seconds_left : float
+    cooling_down, finished : bool
+    """
+
+    row: dict[str, float]
+    fraction: float
+    seconds_left: float
+    cooling_down: bool
+    finished: bool
+
+
+def accelerator_of(device: str) -> str:
+    """Fabric's name of the accelerator for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    CheckpointError
+        If the device is none of these.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise CheckpointError(f"device is {device!r}; training knows 'auto', 'cpu' and 'cuda'.")
+    return device
+
+
+def default_data(accelerator: str, processes: int) -> DataConfig:
+    """Batches of each process: 64 examples for all processes on a CPU, 512 for each GPU."""
+    if accelerator == "cpu":
+        return DataConfig(batch_size=max(64 // processes, 1))
+    return DataConfig(
+        batch_size=512, group_size=4096, row_weights=(0.03, 0.07, 0.15, 0.25, 0.15, 0.2, 0.15)
+    )
+
+
+def fastest_precision(accelerator: str) -> str:
+    """``bf16-mixed`` where products in bfloat16 are faster, else ``32-true``.
+
+    Measured, because it is a property of the machine: with AVX-512 BF16 or AMX they are about twice
+    as fast as in float32, with AVX2 alone ten times slower.
+    """
+    if accelerator == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.ones(512, 512, dtype=dtype)
+        for _ in range(3):
+            start = time.perf_counter()
+            a @ a
+            seconds[dtype] = min(seconds.get(dtype, math.inf), time.perf_counter() - start)
+    return "bf16-mixed" if seconds[torch.bfloat16] < 0.7 * seconds[torch.float32] else "32-true"
