@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import sympy
     from matplotlib.axes import Axes
 
+    from sr_transformer.proposal.sampling import Sampler
+
 Array = np.ndarray
 
 # Share of timeout_in_seconds that proposing may use where a search follows.
@@ -257,12 +259,10 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         random_state: np.random.RandomState,
     ) -> list[Candidate]:
         """The Transformer's fitted formulas, in scaled units."""
-        from sr_transformer.model.checkpoint import load_model
         from sr_transformer.proposal.propose import propose_candidates
-        from sr_transformer.proposal.sampling import NetworkSampler
 
         loading = perf_counter()
-        sampler = NetworkSampler(load_model(self.checkpoint, self.device))
+        sampler = self._sampler()
         self.timings_["start"] += perf_counter() - loading
         self._say(f"proposing {self.n_candidates} formulas")
         timeout = self.timeout_in_seconds
@@ -281,6 +281,13 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
             n_jobs=self.n_jobs,
             timings=self.timings_,
         )
+
+    def _sampler(self) -> Sampler:
+        """Where the formulas come from."""
+        from sr_transformer.model.checkpoint import load_model
+        from sr_transformer.proposal.sampling import NetworkSampler
+
+        return NetworkSampler(load_model(self.checkpoint, self.device))
 
     def _search(
         self,

@@ -159,7 +159,7 @@ def test_methods_answer_with_a_formula_within_the_time(name):
     assert answer.formula
     if name != "gplearn":
         assert {"encode", "sample", "fit", "select"} <= set(answer.timings)
-        assert answer.timings["total"] < 3.0
+        assert answer.timings["total"] < 20.0  # drawing without end would not come back
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones():

@@ -1,5 +1,7 @@
 """From a table to fitted candidates: grammar, sampling, constants, the pool."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from sr_transformer.prior import ExampleStream
 from sr_transformer.proposal.constants import fit_from_starts, loss_of, refit
 from sr_transformer.proposal.grammar import Grammar
 from sr_transformer.proposal.propose import propose_candidates, relevant_columns
+from sr_transformer.proposal.repair import simpler_variants
 from sr_transformer.proposal.sampling import PriorSampler
 
 OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
@@ -159,6 +162,41 @@ def test_parallel_fitting_gives_the_same_candidates():
     alone = candidates_for(X, y, n_candidates=128)
     together = candidates_for(X, y, n_candidates=128, n_jobs=2)
     assert {c.expression for c in alone} == {c.expression for c in together}
+
+
+def test_simpler_variants_leave_out_one_operator_and_keep_the_other_constants():
+    formula = Expression(["+", "*", "c", "sin", "x0", "/", "c", "x1"], [2.0, 3.0])
+    variants = set(simpler_variants(formula))
+    assert variants == {
+        Expression(["*", "c", "sin", "x0"], [2.0]),
+        Expression(["/", "c", "x1"], [3.0]),
+        Expression(["+", "c", "/", "c", "x1"], [2.0, 3.0]),
+        Expression(["+", "sin", "x0", "/", "c", "x1"], [3.0]),
+        Expression(["+", "*", "c", "x0", "/", "c", "x1"], [2.0, 3.0]),
+        Expression(["+", "*", "c", "sin", "x0", "c"], [2.0, 3.0]),
+        Expression(["+", "*", "c", "sin", "x0", "x1"], [2.0]),
+    }
+
+
+class OneFormula(PriorSampler):
+    """Draws one given formula, again and again."""
+
+    def __init__(self, formula):
+        super().__init__()
+        self.formula = formula
+
+    def draw(self, n, *_):
+        return Counter({self.formula: n})
+
+
+def test_a_term_that_was_written_in_vain_is_left_out():
+    X = np.random.default_rng(7).uniform(1, 4, size=(60, 2))
+    drawn = Expression(["+", "^", "x0", "c", "*", "c", "exp", "*", "c", "x1"], [1.0, 1.0, -3.0])
+    candidates = candidates_for(X, X[:, 0] ** 1.5, sampler=OneFormula(drawn), n_candidates=4)
+    exact = [c for c in candidates if c.loss < 1e-20]
+    shortest = min(exact, key=lambda c: c.complexity).expression
+    assert shortest.symbols == ("^", "x0", "c")
+    assert shortest.constants[0] == pytest.approx(1.5)
 
 
 def test_of_many_columns_the_relevant_ones_are_found():

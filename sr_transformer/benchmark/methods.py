@@ -16,12 +16,9 @@ import numpy as np
 from sr_transformer import __version__
 from sr_transformer.errors import SRTransformerError
 from sr_transformer.expression.operators import DEFAULT_UNARY
-from sr_transformer.hall_of_fame import Candidate
 from sr_transformer.prior.stream import PRIOR_VERSION
-from sr_transformer.proposal.propose import propose_candidates
 from sr_transformer.proposal.sampling import PriorSampler
 from sr_transformer.regressor import SymbolicTransformerRegressor
-from sr_transformer.search.engine import SearchEngine
 
 Array = np.ndarray
 
@@ -157,28 +154,8 @@ class WithoutModel(Ours):
 class _PriorRegressor(SymbolicTransformerRegressor):
     """The estimator with the prior in the place of the network, and without a search engine."""
 
-    def _propose(
-        self,
-        scaled: tuple[Array, Array],
-        weights: Array | None,
-        operators: frozenset[str],
-        maxsize: int,
-        engine: SearchEngine | None,
-        random_state: np.random.RandomState,
-    ) -> list[Candidate]:
-        return propose_candidates(
-            *scaled,
-            sampler=PriorSampler(),
-            sample_weight=weights,
-            operators=operators,
-            maxsize=maxsize,
-            n_candidates=self.n_candidates,
-            temperature=self.temperature,
-            timeout_in_seconds=self.timeout_in_seconds,
-            random_state=random_state,
-            n_jobs=self.n_jobs,
-            timings=self.timings_,
-        )
+    def _sampler(self) -> PriorSampler:
+        return PriorSampler()
 
 
 class GPLearn:

@@ -232,9 +232,7 @@ class Expression:
         return lower(self, frozenset(operators))
 
 
-def evaluate_columns(
-    symbols: Sequence[str], constants: Sequence[float], columns: Array
-) -> Array:
+def evaluate_columns(symbols: Sequence[str], constants: Sequence[float], columns: Array) -> Array:
     """Values (n_rows,) of a prefix sequence on a transposed table (n_columns, n_rows)."""
     stack: list = []
     position = len(constants)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.resources import files
+from itertools import pairwise
 
 from sr_transformer.expression import Expression
 from sr_transformer.expression.operators import ARITY
@@ -78,6 +79,17 @@ def held_out_formulas() -> list[Expression]:
                 constants.append(float(word))
         formulas.append(Expression(symbols, constants))
     return formulas
+
+
+def held_out_suites() -> list[str]:
+    """Names of the suites in ``holdout.txt``: the comments right above their laws."""
+    text = files("sr_transformer.prior").joinpath("holdout.txt").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    return [
+        line.removeprefix("# ")
+        for line, following in pairwise(lines)
+        if line.startswith("#") and not following.startswith("#")
+    ]
 
 
 @lru_cache(maxsize=1)

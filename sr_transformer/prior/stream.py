@@ -128,9 +128,7 @@ class ExampleStream(Iterator[Example]):
         exponent = round(math.log10(size))
         if exponent:
             y = y / 10.0**exponent
-            raw = Expression._trusted(
-                ("*", "c", *raw.symbols), (10.0**-exponent, *raw.constants)
-            )
+            raw = Expression._trusted(("*", "c", *raw.symbols), (10.0**-exponent, *raw.constants))
         expression = raw.simplify()
         if not 1 < len(expression.symbols) <= self.config.max_complexity or not all(
             1e-4 < abs(c) < 1e4 for c in expression.constants

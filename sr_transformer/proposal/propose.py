@@ -19,6 +19,7 @@ from sr_transformer.expression.operators import (
 )
 from sr_transformer.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.proposal.constants import fit_from_starts, loss_of, refit
+from sr_transformer.proposal.repair import simpler_variants
 from sr_transformer.proposal.sampling import NetworkSampler, Sampler
 from sr_transformer.scaling import Scaling
 
@@ -32,6 +33,8 @@ _ENCODER_ROWS = 256
 _FIT_ROWS = 1000
 _POLISH_ROWS = 20_000
 _POLISHED_PER_SIZE = 3
+_KEPT_PER_SIZE = 20
+_REPAIR_ROUNDS = 3
 _EXACT = 1e-20  # loss, relative to the mean square of y, at which a formula explains everything
 
 
@@ -82,7 +85,7 @@ def propose_candidates(
     Returns
     -------
     list of Candidate
-        In scaled units, deduplicated. A constant and, where the operators allow it, linear
+        In scaled units, deduplicated, at most 20 of a size. A constant and, where the operators allow it, linear
         formulas are always among them.
     """
     deadline = np.inf if timeout_in_seconds is None else time.perf_counter() + timeout_in_seconds
@@ -113,6 +116,7 @@ def propose_candidates(
         if min(c.loss for c in candidates) <= exact:
             break
     with clock.measure("fit"):
+        candidates += _repair(candidates, table, exact, deadline, random_state, n_jobs)
         rows = _some_rows(X.shape[0], _POLISH_ROWS, random_state)
         return _polish(candidates, _Table(X, y, sample_weight).rows(rows), deadline)
 
@@ -333,15 +337,43 @@ def _fit_some(
     return fitted
 
 
+def _repair(
+    candidates: list[Candidate],
+    table: _Table,
+    exact: float,
+    deadline: float,
+    random_state: np.random.RandomState,
+    n_jobs: int | None,
+) -> list[Candidate]:
+    """Simpler variants of the best formulas, and of what these become."""
+    pool = HallOfFame()
+    pool.extend(candidates)
+    seen = {c.expression.symbols for c in candidates}
+    found: list[Candidate] = []
+    for _ in range(_REPAIR_ROUNDS):
+        groups: dict[tuple[str, ...], list[Expression]] = defaultdict(list)
+        for candidate in pool.front:
+            for variant in simpler_variants(candidate.expression):
+                if variant.symbols not in seen:
+                    groups[variant.symbols].append(variant)
+        seen.update(groups)
+        better = _fit_groups(list(groups.values()), table, exact, deadline, random_state, n_jobs)
+        if not better:
+            break
+        pool.extend(better)
+        found += better
+    return found
+
+
 def _polish(candidates: list[Candidate], table: _Table, deadline: float) -> list[Candidate]:
-    """Refine the best few of each size on more rows; leave the others as they are."""
+    """The best of each size, and of these the very best refined on more rows."""
     by_size: dict[int, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
         by_size[candidate.complexity].append(candidate)
     polished = []
     for same_size in by_size.values():
         same_size.sort(key=lambda c: c.loss)
-        for rank, candidate in enumerate(same_size):
+        for rank, candidate in enumerate(same_size[:_KEPT_PER_SIZE]):
             expression, loss = candidate.expression, candidate.loss
             if rank < _POLISHED_PER_SIZE and time.perf_counter() < deadline:
                 expression, loss = refit(expression, table.X, table.y, table.weight)
@@ -350,9 +382,7 @@ def _polish(candidates: list[Candidate], table: _Table, deadline: float) -> list
     return polished
 
 
-def _linear_candidates(
-    table: _Table, operators: frozenset[str], maxsize: int
-) -> list[Candidate]:
+def _linear_candidates(table: _Table, operators: frozenset[str], maxsize: int) -> list[Candidate]:
     """The constant; in the best column the proportion and the line; the widest linear formula."""
     X, y, weight = table.X, table.y, table.weight
     constant = Expression(["c"], [float(np.average(y, weights=weight))])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -67,7 +69,7 @@ class NetworkSampler:
             table[0, :, -1] = y
         present = np.arange(self.n_columns)[None, :] < n_columns
         device = self._model.device
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             self._memory = self._model.network.encode(
                 torch.from_numpy(table).to(device), torch.from_numpy(present).to(device)
             )
@@ -89,7 +91,7 @@ class NetworkSampler:
         written = np.zeros((n, maxsize), dtype=np.int64)
         alive = np.arange(n)
         finished: list[Array] = []
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             cache = network.start(self._memory, n, maxsize + 1)
             last = torch.full((n,), vocabulary.BOS, device=self._model.device)
             for position in range(maxsize):
@@ -112,6 +114,23 @@ class NetworkSampler:
                     cache.keep(torch.from_numpy(index).to(self._model.device))
                 last = torch.from_numpy(chosen).to(self._model.device)
         return Counter(vocabulary.decode(tokens) for tokens in finished)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread of the CPU meanwhile.
+
+    A step is too small to share out: where other programs use the cores too, the threads wait for
+    each other at every layer, and 256 draws took 25 s instead of one.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class PriorSampler:

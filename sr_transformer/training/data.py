@@ -18,7 +18,8 @@ import numpy as np
 from sr_transformer.model.vocabulary import N_VARIABLES, Vocabulary
 from sr_transformer.prior.stream import Example, ExampleStream
 
-_TRAINING, _VALIDATION = 0, 1
+# The second word of every seed: what is drawn from one kind of stream is in none of the others.
+_TRAINING, _VALIDATION, PROBLEMS = 0, 1, 2
 _LARGEST = 1e30  # float32 holds it
 _MAX_DEATHS = 5
 

@@ -1,4 +1,4 @@
-"""What a run leaves on disk and begins with: its checkpoint, the model made of it, a first model."""
+"""What a run leaves on disk, and what it may begin with: checkpoints and models."""
 
 from __future__ import annotations
 
