@@ -8,6 +8,7 @@ one line and exit code 2.
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import sys
 import warnings
@@ -37,6 +38,9 @@ app = typer.Typer(
 )
 benchmark_app = typer.Typer(help="Measure this package.", no_args_is_help=True)
 app.add_typer(benchmark_app, name="benchmark")
+
+_PROCESSES = "Copies of the network that share each step; default: all GPUs, or 1 on a CPU"
+_THREADS = "CPU threads of each process that trains"
 
 # A table that goes to a file or a pipe is as wide as this, whatever the terminal.
 WIDTH_WITHOUT_TERMINAL = 140
@@ -166,18 +170,45 @@ def info() -> None:
 
 @app.command()
 def train(
-    directory: Annotated[Path, typer.Argument(help="Folder of the run")],
+    directory: Annotated[
+        Path | None, typer.Argument(help="Folder of the run; none with --evaluate")
+    ] = None,
     preset: Annotated[str, typer.Option(help="Size: tiny, small or base")] = "small",
     minutes: Annotated[float, typer.Option(help="Training time of the whole run")] = 60.0,
     resume: Annotated[bool, typer.Option(help="Go on where the folder holds a run")] = True,
+    start_from: Annotated[
+        str | None, typer.Option(help="Begin a new run with a model: default or its path")
+    ] = None,
     cool_down: Annotated[bool, typer.Option("--cool-down", help="Finish the run now")] = False,
-    threads: Annotated[int | None, typer.Option(help="CPU threads")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that make examples")] = 1,
+    processes: Annotated[int | None, typer.Option(help=_PROCESSES)] = None,
+    threads: Annotated[int | None, typer.Option(help=_THREADS)] = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that make examples, or solve problems for --evaluate")
+    ] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     seed: Annotated[int, typer.Option(help="Of the weights and the examples")] = 0,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Train nothing; measure a model on held-out problems")
+    ] = False,
+    checkpoint: Annotated[str, typer.Option(help="Model to evaluate: default or path")] = "default",
+    problems: Annotated[int, typer.Option(help="Problems to evaluate it on")] = 1000,
+    draws: Annotated[
+        str, typer.Option(help="Numbers of drawn formulas within which it counts as found")
+    ] = "32,256,1024",
+    seconds: Annotated[float | None, typer.Option(help="Time limit of the evaluation")] = None,
+    card: Annotated[Path | None, typer.Option(help="Model card to write after it")] = None,
 ) -> None:
     """Train a model; it may be stopped at any time and goes on when it is started again."""
     with clear_errors():
+        if evaluate:
+            if directory is not None:
+                fail(f"--evaluate trains nothing in {directory}; name a model with --checkpoint.")
+            _evaluate(checkpoint, problems, draws, seconds, device, workers, card)
+            return
+        if directory is None:
+            fail("name a folder for the run, or --evaluate to measure a model.")
+        if card is not None:
+            fail("--card is written by an evaluation only; add --evaluate.")
         _require_lightning()
         from sr_transformer.training.loop import train as run_training
 
@@ -187,6 +218,8 @@ def train(
                 preset,
                 minutes,
                 resume=resume,
+                start_from=start_from,
+                processes=processes,
                 threads=threads,
                 workers=workers,
                 device=device,
@@ -224,6 +257,30 @@ def benchmark_suite(
                 settings=settings, out=out, limit=limit, console=error_console(),
             )  # fmt: skip
         print_summary(results, output_console())
+
+
+@benchmark_app.command("train")
+def benchmark_train(
+    preset: Annotated[str, typer.Option(help="Size: tiny, small or base")] = "small",
+    seconds: Annotated[float, typer.Option(help="About how long to measure")] = 20.0,
+    processes: Annotated[int | None, typer.Option(help=_PROCESSES)] = None,
+    threads: Annotated[int | None, typer.Option(help=_THREADS)] = None,
+    workers: Annotated[int, typer.Option(help="Processes that make examples")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+) -> None:
+    """Measure how many examples a second this machine makes and learns."""
+    with clear_errors():
+        _require_lightning()
+        from sr_transformer.training.speed import measure_speed
+
+        with shown_warnings():
+            speed = measure_speed(
+                preset, seconds, processes=processes, threads=threads, workers=workers,
+                device=device,
+            )  # fmt: skip
+        print(f"examples made by one core   {speed.generated:,.0f} a second")
+        print(f"examples learnt             {speed.trained:,.0f} a second")
+        print(f"time spent waiting for data {speed.data_wait:.1%}")
 
 
 # --- the pieces ---------------------------------------------------------------------------------
@@ -424,7 +481,9 @@ def _shown_training() -> Iterator[Callable[[TrainingProgress], None]]:
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Bar(*columns, console=error_console(), transient=True) as bar:
+    # The further processes of a distributed run have nothing to show.
+    helper = os.environ.get("LOCAL_RANK", "0") != "0"
+    with Bar(*columns, console=error_console(), transient=True, disable=helper) as bar:
         task = bar.add_task("starting", total=1.0)
 
         def report(now: TrainingProgress) -> None:
@@ -436,6 +495,44 @@ def _shown_training() -> Iterator[Callable[[TrainingProgress], None]]:
             bar.update(task, completed=now.fraction, description=text)
 
         yield report
+
+
+def _evaluate(
+    checkpoint: str, problems: int, draws: str, seconds: float | None, device: str,
+    workers: int, card: Path | None,
+) -> None:  # fmt: skip
+    """Measure a model, print the table, and write the card."""
+    if card is not None:
+        _check_writable(card)
+    try:
+        numbers = tuple(int(number) for number in draws.split(","))
+    except ValueError:
+        fail(f"--draws is {draws!r}; give whole numbers with commas between them.")
+    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+    from sr_transformer.model.checkpoint import load_model
+    from sr_transformer.training.card import markdown_table, rich_table, write_card
+    from sr_transformer.training.recovery import evaluate_recovery
+
+    columns = (
+        *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    model = load_model(checkpoint, device)
+    with shown_warnings(), Progress(*columns, console=error_console(), transient=True) as bar:
+        task = bar.add_task("problems", total=problems)
+        evaluation = evaluate_recovery(
+            model.path, n_problems=problems, draws=numbers, seconds=seconds, device=device,
+            n_jobs=workers, report=lambda done: bar.update(task, completed=done),
+        )  # fmt: skip
+    done = len(evaluation.outcomes)
+    if done < problems:
+        say(f"the time limit ended the evaluation after {done} of {problems} problems")
+    output_console().print(rich_table(evaluation))
+    print(f"\n{markdown_table(evaluation)}")
+    if card is not None:
+        write_card(card, model, evaluation)
+        say(f"model card: {card}")
 
 
 def _draw_curves(directory: Path) -> None:

@@ -296,3 +296,9 @@ def test_deep_formulas_convert_to_sympy_quickly():
     assert formula.to_sympy() is not None
     nested = Expression(["max", "x0", "min", "x1", "exp"] * 15 + ["x2"])
     assert Expression.from_sympy(nested.to_sympy()).variables == (0, 1, 2)
+
+
+def test_rounded_text_writes_a_negative_term_as_a_subtraction():
+    formula = Expression(["+", "*", "c", "x0", "*", "c", "sqrt", "x1"], [1.23456, -2.0])
+    assert formula.to_text(precision=3) == "1.23 * x0 - 2 * sqrt(x1)"
+    assert formula.to_text() == "1.23456 * x0 + -2.0 * sqrt(x1)"

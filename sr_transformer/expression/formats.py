@@ -74,7 +74,8 @@ def to_text(
     variable_names : sequence of str, optional
         Names of the columns; a name that :func:`parse` could mistake is put in backquotes.
     precision : int, optional
-        Significant digits of the constants; all of them by default.
+        Significant digits of the constants; all of them by default. Text with rounded constants
+        is for the eye: a negative term is written as a subtraction.
 
     Raises
     ------
@@ -86,10 +87,16 @@ def to_text(
     def number(value: float) -> str:
         return repr(value) if precision is None else f"{value:.{precision}g}"
 
-    return _infix(expression, names, number)
+    return _infix(expression, names, number, subtract=precision is not None)
 
 
-def _infix(expression: Expression, names: dict[str, str], number: Callable[[float], str]) -> str:
+def _infix(
+    expression: Expression,
+    names: dict[str, str],
+    number: Callable[[float], str],
+    *,
+    subtract: bool = False,
+) -> str:
     stack: list[tuple[str, int]] = []
     constants = list(expression.constants)
     for symbol in reversed(expression.symbols):
@@ -106,6 +113,8 @@ def _infix(expression: Expression, names: dict[str, str], number: Callable[[floa
                 left = f"({left})"
             if second < own or second == _MINUS or second == own != _POWER:
                 right = f"({right})"
+            if subtract and symbol == "+" and right[0] == "-":
+                symbol, right = "-", right[1:]
             stack.append((f"{left} {symbol} {right}", own))
         elif symbol == "neg":
             inner, strength = stack.pop()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from textwrap import fill
+from typing import TYPE_CHECKING
 
 from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY, OPERATORS
 from sr_transformer.model.checkpoint import LoadedModel, write_atomically
 from sr_transformer.model.vocabulary import N_VARIABLES
 from sr_transformer.prior.holdout import held_out_suites
-from sr_transformer.training.recovery import DRAWS, Evaluation, Row
+from sr_transformer.training.recovery import Evaluation, Row
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,15 +21,16 @@ BY_HAND = "<!-- What follows is not overwritten by sr-transformer train --evalua
 
 _ENOUGH = 20  # problems of a kind from which on its share is called weak
 _WORST = 3
+_WIDTH = 100
 
 # What the metadata mean by a version of the prior.
 _PRIOR = {
     "1": (
         "Formulas of complexity 2 to 30 (operators, constants and variables counted as PySR does) "
-        "and 1 to 10 variables, simplified before they are taught; tables of 8 to 256 rows, with "
-        "inputs that are uniform, log-uniform, normal, clustered, on grids or ordered; a fifth of "
-        "the tables with columns that the formula does not use. Half of the tables have normal "
-        "noise of 0.1 % to 20 % of the spread of y, a tenth of those outliers too."
+        "and 1 to 10 variables, simplified before they are taught; inputs that are uniform, "
+        "log-uniform, normal, clustered, on grids or ordered; a fifth of the tables with columns "
+        "that the formula does not use. Half of the tables have normal noise of 0.1 % to 20 % of "
+        "the spread of y, a tenth of those outliers too."
     )
 }
 
@@ -40,7 +43,7 @@ def rich_table(evaluation: Evaluation) -> Table:
     table.add_column("problems")
     table.add_column("number", justify="right")
     for method in ("model", "no model"):
-        for draws in DRAWS:
+        for draws in evaluation.draws:
             table.add_column(f"{method}\n{draws:,}", justify="right")
     for row in evaluation.rows:
         table.add_row(*_cells(row))
@@ -51,7 +54,9 @@ def rich_table(evaluation: Evaluation) -> Table:
 def markdown_table(evaluation: Evaluation) -> str:
     """The evaluation as a table in Markdown."""
     heads = ["problems", "number"]
-    heads += [f"{method}, {draws:,}" for method in ("model", "no model") for draws in DRAWS]
+    heads += [
+        f"{method}, {draws:,}" for method in ("model", "no model") for draws in evaluation.draws
+    ]
     lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
     lines += ["| " + " | ".join(_cells(row)) + " |" for row in evaluation.rows]
     return "\n".join(lines)
@@ -72,6 +77,9 @@ def write_card(path: Path, model: LoadedModel, evaluation: Evaluation) -> None:
 def _card(model: LoadedModel, evaluation: Evaluation) -> str:
     metadata = model.metadata
     sizes = metadata["config"]
+    described = "The prior is described in the release that had this version of it."
+    prior = _PRIOR.get(metadata["prior_version"], described)
+    by_default = DEFAULT_BINARY + DEFAULT_UNARY
     n_parameters = sum(p.numel() for p in model.network.parameters())
     return f"""# {model.path.name}
 
@@ -79,24 +87,26 @@ def _card(model: LoadedModel, evaluation: Evaluation) -> str:
 
 ## What it is
 
-A Transformer of {n_parameters / 1e6:.2f} million parameters. It reads a table of numbers (up to {N_VARIABLES} columns
-and the target) and writes formulas in prefix notation that could have produced it. Its formulas are
-drafts: their constants are fitted afterwards, and the accurate ones are kept.
+A Transformer of {n_parameters / 1e6:.2f} million parameters. It reads a table of numbers,
+up to {N_VARIABLES} columns and the target, and writes formulas in prefix notation that could
+have produced it. Its formulas are drafts: their constants are fitted afterwards, and the accurate
+ones are kept.
 
 ## What it is for
 
 - Proposing formulas for `sr_transformer`: `SymbolicTransformerRegressor`, `propose`, and the first
   guesses of a PySR search.
 - Tables whose columns were scaled to magnitudes around one, as the package does before it asks.
-- Operators: {_code(DEFAULT_BINARY + DEFAULT_UNARY)}; it also knows
-  {_code([name for name in OPERATORS if name not in DEFAULT_BINARY + DEFAULT_UNARY])}.
+- Operators: {_code(DEFAULT_BINARY)},
+  {_code(DEFAULT_UNARY)};
+  it also knows {_code(name for name in OPERATORS if name not in by_default)}.
 
 ## What it is not for
 
 - Evidence that a formula is a law of nature. It proposes what fits; whether it holds is for data
   that it has not seen, and for whoever knows the subject.
 - Tables with missing values, text, or several targets; time series whose next value depends on the
-  last one; formulas with integrals, sums over an index or distinctions of cases.
+  last one; formulas with integrals, sums over an index or piecewise definitions.
 - Predicting y without a formula: it has no such output.
 - More than {N_VARIABLES} columns. The package then shows it those that matter most.
 
@@ -115,11 +125,11 @@ drafts: their constants are fitted afterwards, and the accurate ones are kept.
 It was trained with `sr-transformer train`, on random formulas and tables alone; no measured data
 went into it. The weights are an exponential average over the last steps, in half precision.
 
-{_PRIOR.get(metadata["prior_version"], "The prior is described in the release of its version.")}
+{fill(prior, _WIDTH)}
 
 Laws of these suites are held out of training, compared by their skeletons (the names of variables
 and the values of constants do not count):
-{"; ".join(held_out_suites())}.
+{fill("; ".join(held_out_suites()), _WIDTH)}.
 
 ## How good it is
 
@@ -127,7 +137,7 @@ and the values of constants do not count):
 
 {markdown_table(evaluation)}
 
-{_validation_text(evaluation)}
+{fill(_validation_text(evaluation), _WIDTH)}
 
 *Recovered* within so many draws means: among the candidates made of so many drawn formulas is one
 that leaves at most 2^-23 of the variance of 256 unseen noise-free rows unexplained. On problems
@@ -166,7 +176,10 @@ def _failures(evaluation: Evaluation) -> str:
     if not rows:
         return f"Too few problems to say: no kind below the average has {_ENOUGH} of them."
     rows.sort(key=lambda row: row.with_model[-1])
-    lines = [f"The kinds with the smallest share recovered within {DRAWS[-1]:,} draws:", ""]
+    lines = [
+        f"The kinds with the smallest share recovered within {evaluation.draws[-1]:,} draws:",
+        "",
+    ]
     for row in rows[:_WORST]:
         missed = 1.0 - row.with_model[-1]
         lines.append(
@@ -193,5 +206,5 @@ def _cells(row: Row) -> list[str]:
     return [row.label, f"{row.n_problems:,}", *shares]
 
 
-def _code(names: Any) -> str:
+def _code(names: Iterable[str]) -> str:
     return " ".join(f"`{name}`" for name in names)

@@ -37,9 +37,6 @@ from sr_transformer.training.evaluate import validate
 
 Array = np.ndarray
 
-DRAWS = (32, 256, 1024)
-"""Numbers of draws within which recovery is counted."""
-
 RECOVERED_BELOW = 2.0**-23
 """Share of the variance that may stay unexplained: single precision's rounding."""
 
@@ -82,7 +79,7 @@ class Outcome(NamedTuple):
         Of the formula that was looked for.
     noisy : bool
     with_model, without_model : int or None
-        The smallest number of :data:`DRAWS` within which it was recovered.
+        The smallest of the numbers of draws within which it was recovered.
     """
 
     complexity: int
@@ -100,7 +97,7 @@ class Row(NamedTuple):
     label : str
     n_problems : int
     with_model, without_model : tuple of float
-        Share recovered within each number of :data:`DRAWS`.
+        Share recovered within each number of draws.
     """
 
     label: str
@@ -120,11 +117,14 @@ class Evaluation:
         See :func:`~sr_transformer.training.evaluate.validate`.
     n_asked : int
         Problems that were asked for; a time limit may have left some out.
+    draws : tuple of int
+        Numbers of draws within which recovery was counted, ascending.
     """
 
     outcomes: tuple[Outcome, ...]
     validation: dict[str, float]
     n_asked: int
+    draws: tuple[int, ...]
 
     @property
     def rows(self) -> list[Row]:
@@ -137,11 +137,15 @@ class Evaluation:
                     Row(
                         label,
                         len(group),
-                        _shares([outcome.with_model for outcome in group]),
-                        _shares([outcome.without_model for outcome in group]),
+                        self._shares([outcome.with_model for outcome in group]),
+                        self._shares([outcome.without_model for outcome in group]),
                     )
                 )
         return rows
+
+    def _shares(self, needed: list[int | None]) -> tuple[float, ...]:
+        enough = [[n is not None and n <= draws for n in needed] for draws in self.draws]
+        return tuple(sum(each) / len(each) for each in enough)
 
 
 KINDS: dict[str, Callable[[Outcome], bool]] = {
@@ -167,6 +171,7 @@ def evaluate_recovery(
     checkpoint: str | Path = "default",
     *,
     n_problems: int = 1000,
+    draws: tuple[int, ...] = (32, 256, 1024),
     seconds: float | None = None,
     device: str = "auto",
     n_jobs: int = 1,
@@ -179,12 +184,14 @@ def evaluate_recovery(
     checkpoint : str or Path
         ``"default"`` or the path of a safetensors file.
     n_problems : int, default=1000
+    draws : tuple of int
+        Numbers of draws, ascending, within which recovery is counted.
     seconds : float, optional
         No problem is begun after so much time; the first ones of the set were done then.
     device : str
         ``"auto"`` or a torch device.
     n_jobs : int, default=1
-        Processes that solve problems. Their number does not change the outcome.
+        Processes that solve problems. Each problem has seeds of its own.
     report : callable, optional
         Called after each problem with the number of those done.
 
@@ -201,6 +208,8 @@ def evaluate_recovery(
     """
     if n_problems < 1:
         raise ValueError(f"the number of problems is {n_problems}; it must be at least 1.")
+    if not draws or list(draws) != sorted({n for n in draws if n >= 1}):
+        raise ValueError(f"the numbers of draws are {draws}; they must ascend from at least 1.")
     if seconds is not None and not seconds > 0:
         raise ValueError(f"the time limit is {seconds} s; it must be above 0.")
     model = load_model(checkpoint, device)
@@ -215,14 +224,14 @@ def evaluate_recovery(
             yield index
 
     solved = Parallel(n_jobs=n_jobs, return_as="generator", batch_size=1)(
-        delayed(solve)(index, str(model.path), str(model.device)) for index in waiting()
+        delayed(solve)(index, str(model.path), str(model.device), draws) for index in waiting()
     )
     outcomes: list[Outcome] = []
     for outcome in solved:
         outcomes.append(outcome)
         if report is not None:
             report(len(outcomes))
-    return Evaluation(tuple(outcomes), validation, n_problems)
+    return Evaluation(tuple(outcomes), validation, n_problems, draws)
 
 
 def make_problem(index: int) -> Problem:
@@ -254,42 +263,45 @@ def _is_sound(example: Example, values: Array, noisy: bool) -> bool:
     return noisy or bool(np.allclose(values, example.y, rtol=1e-6, atol=1e-6 * np.std(example.y)))
 
 
-def solve(index: int, checkpoint: str, device: str) -> Outcome:
+def solve(index: int, checkpoint: str, device: str, draws: tuple[int, ...]) -> Outcome:
     """Let both methods try one problem."""
     problem = make_problem(index)
     samplers = (NetworkSampler(load_model(checkpoint, device)), PriorSampler())
-    with_model, without_model = (_draws_needed(problem, sampler, index) for sampler in samplers)
+    with_model, without_model = (_draws_needed(problem, s, index, draws) for s in samplers)
     expression = problem.expression
     return Outcome(
         len(expression.symbols), len(expression.variables), problem.noisy, with_model, without_model
     )
 
 
-def _draws_needed(problem: Problem, sampler: Sampler, index: int) -> int | None:
+def _draws_needed(
+    problem: Problem, sampler: Sampler, index: int, draws: tuple[int, ...]
+) -> int | None:
     """The smallest number of draws that is enough.
 
     Draws are independent, so 32, 224 more and 768 more are 1024 draws; what is recovered early
     needs no more of them.
     """
     drawn = 0
-    for draws in DRAWS:
+    for total in draws:
         candidates = propose_candidates(
             problem.X,
             problem.y,
             sampler=sampler,
             operators=frozenset(OPERATORS),
             maxsize=_MAXSIZE,
-            n_candidates=draws - drawn,
+            n_candidates=total - drawn,
             temperature=1.0,
-            random_state=np.random.RandomState([PROBLEMS, index, draws]),
+            random_state=np.random.RandomState([PROBLEMS, index, total]),
         )
-        if _recovered(candidates, problem):
-            return draws
-        drawn = draws
+        if is_recovered(candidates, problem):
+            return total
+        drawn = total
     return None
 
 
-def _recovered(candidates: list[Candidate], problem: Problem) -> bool:
+def is_recovered(candidates: list[Candidate], problem: Problem) -> bool:
+    """Whether the formula that made the table is among the candidates; see the module's text."""
     losses = [loss_of(c.expression, problem.X, problem.clean) for c in candidates]
     limit = RECOVERED_BELOW * float(np.var(problem.y_unseen))
     for i in np.argsort(losses, kind="stable")[:_CLOSEST]:
@@ -299,9 +311,3 @@ def _recovered(candidates: list[Candidate], problem: Problem) -> bool:
         if loss_of(expression, problem.X_unseen, problem.y_unseen) <= limit:
             return True
     return False
-
-
-def _shares(needed: list[int | None]) -> tuple[float, ...]:
-    return tuple(
-        sum(n is not None and n <= draws for n in needed) / len(needed) for draws in DRAWS
-    )

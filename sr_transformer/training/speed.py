@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -45,46 +46,51 @@ def measure_speed(
 ) -> Speed:
     """Train for a while in a temporary folder, then make examples.
 
-    The processes that make examples for the training run beside it, as in a real run; what the
-    start and the first rows of the log take is left out.
+    The processes that make examples for the training run beside it, as in a real run; the start is
+    left out, and so are validation and checkpoints.
 
     Parameters
     ----------
     preset, processes, threads, workers, device, data
         As in :func:`~sr_transformer.training.loop.train`.
     seconds : float, default=20
-        About the time of the whole measurement, without the start of the processes.
+        Time that is measured, a fifth of it for making examples. The whole takes longer: starting,
+        and ending with a cool-down.
 
     Raises
     ------
     ValueError
-        If ``seconds`` is too short for this machine.
+        If ``seconds`` is not above 0.
     """
     if not seconds > 0:
         raise ValueError(f"seconds is {seconds}; it must be above 0.")
-    seen: list[Progress] = []
+    rows: list[dict[str, float]] = []
     # Further processes of a distributed run come here, too, and end in ``train``.
-    with TemporaryDirectory(prefix="sr-transformer-") as folder:
+    with TemporaryDirectory(prefix="sr-transformer-") as name:
+        folder = Path(name)
+
+        def watch(progress: Progress) -> None:
+            if progress.cooling_down:
+                return  # it began with writing a checkpoint
+            rows.append(progress.row)
+            passed = rows[-1]["seconds"] - rows[0]["seconds"]
+            if len(rows) > 2 and passed >= seconds * (1.0 - _GENERATOR_SHARE):
+                (folder / "cool-down").touch()
+
         train(
-            Path(folder), preset, seconds * (1.0 - _GENERATOR_SHARE) / 60.0, processes=processes,
-            threads=threads, workers=workers, device=device, data=data, log_every=5,
-            validate_every=10**9, validation_examples=8, checkpoint_seconds=float("inf"),
-            report=seen.append,
+            folder, preset, minutes=24 * 60, processes=processes, threads=threads,
+            workers=workers, device=device, data=data, log_every=5, validate_every=10**9,
+            validation_examples=8, checkpoint_seconds=float("inf"), report=watch,
         )  # fmt: skip
-    trained, data_wait = _pace([p.row for p in seen if not p.cooling_down])
+    trained, data_wait = _pace(rows)
     data = data or default_data(accelerator_of(device), processes or 1)
     return Speed(_generator(seconds * _GENERATOR_SHARE, data), trained, data_wait)
 
 
 def _pace(rows: list[dict[str, float]]) -> tuple[float, float]:
-    """Examples a second and share of waiting, without the row that holds the start."""
-    if len(rows) < 3:
-        raise ValueError(
-            "the time was too short to train more than a few steps on this machine; give more "
-            "seconds."
-        )
+    """Examples a second and share of waiting, without the first row, which holds the start."""
     n_examples = passed = waited = 0.0
-    for before, row in zip(rows[:-1], rows[1:], strict=True):
+    for before, row in pairwise(rows):
         n = row["examples"] - before["examples"]
         seconds = n / row["examples_per_second"]
         n_examples += n

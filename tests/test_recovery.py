@@ -1,0 +1,222 @@
+"""The evaluation on held-out problems, its table, and the model card."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from typer.testing import CliRunner
+
+from sr_transformer.cli import app
+from sr_transformer.errors import CheckpointError
+from sr_transformer.expression import Expression
+from sr_transformer.hall_of_fame import Candidate
+from sr_transformer.model.checkpoint import load_model, save_model
+from sr_transformer.model.transformer import PRESETS, Transformer
+from sr_transformer.prior.holdout import held_out_suites
+from sr_transformer.training.card import BY_HAND, markdown_table, write_card
+from sr_transformer.training.recovery import (
+    Evaluation,
+    Outcome,
+    evaluate_recovery,
+    is_recovered,
+    make_problem,
+)
+
+VALIDATION = {
+    "loss": 1.25, "token_accuracy": 0.5, "formula_accuracy": 0.125, "formula_loss": 9.0,
+    "examples": 1024.0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """An untrained network: its formulas are as good as any to see whether they are counted."""
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(
+        Transformer(PRESETS["tiny"]), path, preset="tiny", examples_seen=123_456,
+        prior_version="1", validation={},
+    )  # fmt: skip
+    return path
+
+
+def evaluation_of(*outcomes, n_asked=None, draws=(32, 256, 1024)):
+    return Evaluation(outcomes, VALIDATION, n_asked or len(outcomes), draws)
+
+
+# --- problems -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("index", range(6))
+def test_a_problem_is_always_the_same_and_its_formula_explains_it(index):
+    problem, again = make_problem(index), make_problem(index)
+    assert problem.expression == again.expression
+    assert np.array_equal(problem.X, again.X)
+    assert np.array_equal(problem.y, again.y)
+    assert 8 <= len(problem.y) <= 1024
+    assert problem.X_unseen.shape == (256, problem.X.shape[1])
+    assert np.array_equal(problem.expression.evaluate(problem.X), problem.clean)
+    assert np.array_equal(problem.expression.evaluate(problem.X_unseen), problem.y_unseen)
+    assert problem.noisy == (index % 2 == 1)
+    assert problem.noisy != np.allclose(problem.y, problem.clean, rtol=1e-6)
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_the_formula_itself_counts_and_a_constant_does_not(index):
+    problem = make_problem(index)
+    constant = Candidate(Expression(["c"], [float(problem.y.mean())]), 0.0, "test")
+    assert is_recovered([constant, Candidate(problem.expression, 1.0, "test")], problem)
+    assert not is_recovered([constant], problem)
+
+
+def test_with_noise_the_form_counts_and_without_it_the_values():
+    for index, noisy in ((12, False), (3, True)):
+        problem = make_problem(index)
+        assert problem.noisy is noisy
+        moved = [1.01 * c for c in problem.expression.constants]
+        candidate = Candidate(problem.expression.with_constants(moved), 1.0, "test")
+        assert is_recovered([candidate], problem) is noisy
+
+
+# --- the measurement ------------------------------------------------------------------------------
+def test_the_evaluation_is_repeatable_whatever_the_number_of_processes(checkpoint):
+    settings = {"n_problems": 3, "draws": (2, 6), "device": "cpu"}
+    done = []
+    one = evaluate_recovery(checkpoint, **settings, report=done.append)
+    assert done == [1, 2, 3]
+    assert one.n_asked == 3
+    assert [outcome.noisy for outcome in one.outcomes] == [False, True, False]
+    for outcome in one.outcomes:
+        assert {outcome.with_model, outcome.without_model} <= {None, 2, 6}
+    assert one.validation["examples"] == 1024
+    assert evaluate_recovery(checkpoint, **settings, n_jobs=2) == one
+
+
+def test_an_easy_problem_is_recovered_within_the_first_draws(checkpoint):
+    from sr_transformer.training.recovery import solve
+
+    # Problem 14 is a sum of two variables, which is among the candidates of every table.
+    assert make_problem(14).expression.symbols == ("+", "x0", "x1")
+    assert solve(14, str(checkpoint), "cpu", (2, 4)) == Outcome(3, 2, False, 2, 2)
+
+
+def test_a_time_limit_ends_the_evaluation_with_what_was_done(checkpoint):
+    result = evaluate_recovery(checkpoint, n_problems=5, draws=(2,), seconds=1e-6, device="cpu")
+    assert len(result.outcomes) == 1
+    assert result.n_asked == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_problems": 0}, "must be at least 1"),
+        ({"seconds": 0.0}, "must be above 0"),
+        ({"draws": (256, 32)}, "must ascend"),
+        ({"draws": ()}, "must ascend"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate_recovery("default", **settings)
+
+
+def test_a_missing_model_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        evaluate_recovery(tmp_path / "none.safetensors", n_problems=1)
+
+
+# --- table and card -------------------------------------------------------------------------------
+def test_shares_are_counted_by_kind_and_number_of_draws():
+    evaluation = evaluation_of(
+        Outcome(4, 1, False, 32, 1024),
+        Outcome(12, 3, False, 256, None),
+        Outcome(12, 4, True, None, None),
+        Outcome(20, 3, True, 1024, 32),
+    )
+    rows = {row.label: row[1:] for row in evaluation.rows}
+    assert rows["all"] == (4, (0.25, 0.5, 0.75), (0.25, 0.25, 0.5))
+    assert rows["without noise"] == (2, (0.5, 1.0, 1.0), (0.0, 0.0, 0.5))
+    assert rows["complexity 11 to 15"] == (2, (0.0, 0.5, 0.5), (0.0, 0.0, 0.0))
+    assert rows["4 or more variables"] == (1, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+    assert rows["without noise, complexity to 15, to 3 variables"][0] == 2
+    assert "2 variables" not in rows
+    lines = markdown_table(evaluation).splitlines()
+    assert lines[2] == "| all | 4 | 25.0% | 50.0% | 75.0% | 25.0% | 25.0% | 50.0% |"
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_the_card_says_what_the_model_is_and_where_it_fails(checkpoint, tmp_path):
+    easy = [Outcome(5, 1, False, 32, None)] * 30
+    hard = [Outcome(20, 5, True, None, 1024)] * 10 + [Outcome(20, 5, True, 256, None)] * 15
+    path = tmp_path / "MODEL_CARD.md"
+    model = load_model(checkpoint, "cpu")
+    write_card(path, model, evaluation_of(*easy, *hard, n_asked=100))
+    card = path.read_text()
+    for text in (
+        "tiny.safetensors", "examples seen | 123,456", "licence | Apache-2.0", "Nguyen",
+        model.metadata["date"], model.metadata["vocabulary_hash"], "1.250 nats",
+        "55 problems of the 100 asked for", "0.1 % to 20 %", *held_out_suites()[:1],
+        "- with noise: 40% of 25 problems are not recovered (40% are recovered without a model).",
+    ):  # fmt: skip
+        assert text in card
+    assert markdown_table(evaluation_of(*easy, *hard)) in card
+    assert "No better than" not in card
+
+
+def test_what_was_added_to_a_card_by_hand_stays(checkpoint, tmp_path):
+    path = tmp_path / "MODEL_CARD.md"
+    model = load_model(checkpoint, "cpu")
+    write_card(path, model, evaluation_of(Outcome(3, 1, False, 32, 32)))
+    assert path.read_text().endswith(BY_HAND + "\n")
+    path.write_text(path.read_text() + "\n## Ablations\n\nNone yet.\n")
+    write_card(path, model, evaluation_of(*[Outcome(3, 1, False, 32, 32)] * 7))
+    card = path.read_text()
+    assert "Measured on 7 problems" in card
+    assert card.endswith(BY_HAND + "\n\n## Ablations\n\nNone yet.\n")
+
+
+def test_the_suites_that_are_held_out_are_named():
+    suites = held_out_suites()
+    assert len(suites) > 15
+    assert suites[0].startswith("FastSRB")
+    for name in ("Feynman Symbolic", "Nguyen", "Keijzer", "Korns", "Livermore", "Vladislavleva"):
+        assert any(suite.startswith(name) for suite in suites)
+
+
+# --- the command ----------------------------------------------------------------------------------
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+
+
+def test_the_command_prints_the_table_and_writes_the_card(checkpoint, tmp_path):
+    card = tmp_path / "CARD.md"
+    result = run(
+        "train", "--evaluate", "--checkpoint", checkpoint, "--problems", 2, "--draws", "2,4",
+        "--card", card, "--device", "cpu",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert "Recovered share" in result.stdout
+    table = result.stdout[result.stdout.index("| problems |") :].strip()
+    assert table in card.read_text()
+    with safe_open(checkpoint, framework="pt") as file:
+        assert json.loads(file.metadata()["date"]) in card.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["folder", "--evaluate"], "--evaluate trains nothing in folder"),
+        ([], "name a folder for the run"),
+        (["folder", "--card", "card.md"], "add --evaluate"),
+        (["--evaluate", "--card", "/nowhere/card.md"], "/nowhere does not exist"),
+        (["--evaluate", "--draws", "many"], "--draws is 'many'"),
+        (["--evaluate", "--draws", "8,4"], "must ascend"),
+        (["--evaluate", "--checkpoint", "nowhere"], "no checkpoint at nowhere"),
+    ],
+)
+def test_mistakes_are_one_clear_line(arguments, message):
+    result = run("train", *arguments)
+    assert result.exit_code == 2
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    assert message in line
