@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import csv
 import math
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from sr_transformer.model.checkpoint import write_atomically
+from sr_transformer.training.data import Batch
 
 LOG_COLUMNS = (
     "step", "examples", "loss", "token_accuracy", "grad_norm", "mean_log_z", "learning_rate",
@@ -43,6 +46,30 @@ class Log:
             text = {key: f"{value:.6g}" for key, value in row.items()}
             text |= {"step": str(row["step"]), "examples": str(row["examples"])}
             csv.DictWriter(file, LOG_COLUMNS, restval="").writerow(text)
+
+
+class Pace:
+    """How fast the loop is since the last row of the log, and how long it stood without data."""
+
+    def __init__(self, examples: int) -> None:
+        self._examples = examples
+        self._since = time.monotonic()
+        self._waited = 0.0
+
+    def take(self, feeder: Iterator[Batch]) -> Batch:
+        """Wait for the next batch."""
+        asked = time.monotonic()
+        batch = next(feeder)
+        self._waited += time.monotonic() - asked
+        return batch
+
+    def figures(self, examples: int) -> dict[str, float]:
+        """Examples a second, and the share of the time that was waited."""
+        passed = time.monotonic() - self._since
+        return {
+            "examples_per_second": (examples - self._examples) / passed,
+            "data_wait": self._waited / passed,
+        }
 
 
 def _step_of(row: dict[str, str]) -> float:

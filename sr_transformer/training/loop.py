@@ -45,7 +45,7 @@ from sr_transformer.training.config import (
 )
 from sr_transformer.training.data import Batch, DataConfig, Feeder, validation_batches
 from sr_transformer.training.evaluate import to_tensors, validate
-from sr_transformer.training.log import Log
+from sr_transformer.training.log import Log, Pace
 from sr_transformer.training.schedule import Schedule
 from sr_transformer.training.state import export, first_model, read_state
 
@@ -335,7 +335,7 @@ class _Run:
             held_out = validation_batches(validation_examples, self.config.data.batch_size)
         started = time.monotonic() - self.seconds
         saved_at = time.monotonic()
-        pace = _Pace(self.examples)
+        pace = Pace(self.examples)
         stop = _StopRequest()
         feeder = Feeder(
             self.config.data_seed,
@@ -366,7 +366,7 @@ class _Run:
                         log.write(row)
                         if report is not None:
                             report(self._status(row))
-                    pace = _Pace(self.examples)
+                    pace = Pace(self.examples)
                 if time.monotonic() - saved_at > checkpoint_seconds:
                     self._save(self.checkpoint)
                     saved_at = time.monotonic()
@@ -420,7 +420,7 @@ class _Run:
                 )
             )  # fmt: skip
 
-    def _row(self, pace: _Pace) -> dict[str, float]:
+    def _row(self, pace: Pace) -> dict[str, float]:
         loss, right, n_tokens, norm, log_z, steps = self.totals.tolist()  # a GPU ends its work here
         n_tokens, steps = max(n_tokens, 1.0), max(steps, 1.0)
         return {
@@ -457,30 +457,6 @@ class _Run:
             self.schedule.cool_down_from is not None,
             self.schedule.is_finished(self.progress),
         )
-
-
-class _Pace:
-    """How fast the loop is since the last row of the log, and how long it stood without data."""
-
-    def __init__(self, examples: int) -> None:
-        self._examples = examples
-        self._since = time.monotonic()
-        self._waited = 0.0
-
-    def take(self, feeder: Feeder) -> Batch:
-        """Wait for the next batch."""
-        asked = time.monotonic()
-        batch = next(feeder)
-        self._waited += time.monotonic() - asked
-        return batch
-
-    def figures(self, examples: int) -> dict[str, float]:
-        """Examples a second, and the share of the time that was waited."""
-        passed = time.monotonic() - self._since
-        return {
-            "examples_per_second": (examples - self._examples) / passed,
-            "data_wait": self._waited / passed,
-        }
 
 
 class _StopRequest:
