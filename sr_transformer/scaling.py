@@ -25,7 +25,8 @@ def magnitude_exponent(values: Array) -> int:
     -------
     int
         ``round(log10(median of |value|))`` over the finite values that are not zero; 0 where
-        there is none, and never beyond 300. Of an even number of values the upper of the two middle ones is taken.
+        there is none, and never beyond 300. Of an even number of values the upper of the two
+        middle ones is taken.
     """
     sizes = np.abs(values)
     sizes = sizes[(sizes > 0) & (sizes < np.inf)]

@@ -12,7 +12,7 @@ from sr_transformer.prior import ExampleStream
 from sr_transformer.proposal.constants import fit_from_starts, loss_of, refit
 from sr_transformer.proposal.grammar import Grammar
 from sr_transformer.proposal.propose import propose_candidates, relevant_columns
-from sr_transformer.proposal.repair import simpler_variants
+from sr_transformer.proposal.repair import rescaled, simpler_variants
 from sr_transformer.proposal.sampling import PriorSampler
 
 OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
@@ -178,6 +178,14 @@ def test_simpler_variants_leave_out_one_operator_and_keep_the_other_constants():
     }
 
 
+def test_factor_and_offset_are_solved_by_least_squares():
+    X = np.random.default_rng(9).uniform(1, 4, size=(40, 1))
+    formula = rescaled(Expression(["sin", "x0"]), X, 3.0 * np.sin(X[:, 0]) - 2.0)
+    assert formula.symbols == ("+", "*", "c", "sin", "x0", "c")
+    np.testing.assert_allclose(formula.constants, [3.0, -2.0])
+    assert rescaled(Expression(["log", "neg", "x0"]), X, X[:, 0]) is None
+
+
 class OneFormula(PriorSampler):
     """Draws one given formula, again and again."""
 
@@ -197,6 +205,14 @@ def test_a_term_that_was_written_in_vain_is_left_out():
     shortest = min(exact, key=lambda c: c.complexity).expression
     assert shortest.symbols == ("^", "x0", "c")
     assert shortest.constants[0] == pytest.approx(1.5)
+
+
+def test_a_missing_factor_and_offset_are_added():
+    X = np.random.default_rng(8).uniform(1, 4, size=(60, 2))
+    drawn = Expression(["/", "sin", "x0", "x1"])
+    y = 2.5 * np.sin(X[:, 0]) / X[:, 1] - 3.0
+    candidates = candidates_for(X, y, sampler=OneFormula(drawn), n_candidates=4)
+    assert min(c.loss for c in candidates) < 1e-20
 
 
 def test_of_many_columns_the_relevant_ones_are_found():

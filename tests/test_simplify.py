@@ -91,6 +91,12 @@ def test_order_of_terms_does_not_hang_on_the_values_of_constants():
     assert len(spellings) <= 2  # the sign of a sine's argument moves in front of it
 
 
+def test_a_constant_that_underflows_takes_no_term_with_it():
+    formula = Expression.parse("square(exp(x0 - 443.0) - 0.54 * x0)")
+    X = np.array([[1.0], [2.0]])
+    np.testing.assert_allclose(formula.simplify().evaluate(X), formula.evaluate(X))
+
+
 def test_a_constant_that_folds_to_infinity_leaves_the_formula_as_it_is():
     formula = Expression(["/", "x0", "-", "c", "c"], [1.0, 1.0])
     assert formula.simplify() is formula

@@ -24,7 +24,7 @@ _CANCELLED = 1e-14  # relative size below which a sum of coefficients counts as 
 
 
 class UndefinedConstant(Exception):
-    """A constant folded to an infinity or nan."""
+    """A constant folded to an infinity or nan, or underflowed to zero."""
 
 
 class Node:
@@ -193,7 +193,16 @@ def _real_power(base: float, exponent: float) -> float:
         value = math.pow(base, exponent)
     except (OverflowError, ValueError, ZeroDivisionError):
         raise UndefinedConstant from None
+    if value == 0.0 and base != 0.0:
+        raise UndefinedConstant
     return _finite(value)
+
+
+def _times(a: float, b: float) -> float:
+    product = a * b
+    if product == 0.0 and a != 0.0 and b != 0.0:
+        raise UndefinedConstant
+    return product
 
 
 def multiply(parts: Iterable[tuple[Node, float]], coefficient: float = 1.0) -> Node:
@@ -205,13 +214,13 @@ def multiply(parts: Iterable[tuple[Node, float]], coefficient: float = 1.0) -> N
         node, exponent = waiting.pop()
         kind = node.kind
         if kind == "n":
-            coefficient *= _real_power(node.head, exponent)
+            coefficient = _times(coefficient, _real_power(node.head, exponent))
         elif kind == "*" and _is_integer(exponent):
             if node.head != 1.0:
-                coefficient *= _real_power(node.head, exponent)
+                coefficient = _times(coefficient, _real_power(node.head, exponent))
             waiting += [(base, p * exponent) for base, p in node.body]
         elif kind == "*":
-            coefficient *= _real_power(abs(node.head), exponent)
+            coefficient = _times(coefficient, _real_power(abs(node.head), exponent))
             if node.head > 0.0 and len(node.body) == 1:
                 waiting.append(_power_of_power(*node.body[0], exponent))
             else:
@@ -219,7 +228,7 @@ def multiply(parts: Iterable[tuple[Node, float]], coefficient: float = 1.0) -> N
         elif kind == "+":
             lead = node.body[0][1] if _is_integer(exponent) else abs(node.body[0][1])
             if lead != 1.0:
-                coefficient *= _real_power(lead, exponent)
+                coefficient = _times(coefficient, _real_power(lead, exponent))
                 node = add([(t, c / lead) for t, c in node.body], node.head / lead)
             _put(factors, node, exponent)
         elif kind == "f" and node.head == "exp":
@@ -231,7 +240,7 @@ def multiply(parts: Iterable[tuple[Node, float]], coefficient: float = 1.0) -> N
         if exponentials and not waiting:
             factor, waiting, argument = _split_exponent(add(exponentials))
             exponentials = []
-            coefficient *= factor
+            coefficient = _times(coefficient, factor)
             if argument is not None:
                 _put(factors, _function_node("exp", argument), 1.0)
     return _finish_product(coefficient, factors)

@@ -23,7 +23,7 @@ _POWER_OF = {"square": 2.0, "cube": 3.0, "sqrt": 0.5, "inv": -1.0}
 def simplify(formula: Expression) -> Expression:
     """Return the canonical spelling of a formula (see the module's text).
 
-    A formula whose constants fold to an infinity or nan is returned as it is.
+    A formula whose constants fold to an infinity or nan, or underflow, is returned as it is.
     """
     symbols: list[str] = []
     constants: list[float] = []

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.utils import check_random_state, check_X_y
 
 from sr_transformer.expression import Expression
@@ -18,8 +16,8 @@ from sr_transformer.expression.operators import (
     check_operators,
 )
 from sr_transformer.hall_of_fame import Candidate, HallOfFame
-from sr_transformer.proposal.constants import fit_from_starts, loss_of, refit
-from sr_transformer.proposal.repair import simpler_variants
+from sr_transformer.proposal.constants import loss_of, refit
+from sr_transformer.proposal.fitting import Fitter, Table
 from sr_transformer.proposal.sampling import NetworkSampler, Sampler
 from sr_transformer.scaling import Scaling
 
@@ -32,9 +30,6 @@ _CHUNK = 256  # formulas drawn at a time, between two looks at the clock
 _ENCODER_ROWS = 256
 _FIT_ROWS = 1000
 _POLISH_ROWS = 20_000
-_POLISHED_PER_SIZE = 3
-_KEPT_PER_SIZE = 20
-_REPAIR_ROUNDS = 3
 _EXACT = 1e-20  # loss, relative to the mean square of y, at which a formula explains everything
 
 
@@ -85,40 +80,48 @@ def propose_candidates(
     Returns
     -------
     list of Candidate
-        In scaled units, deduplicated, at most 20 of a size. A constant and, where the operators allow it, linear
-        formulas are always among them.
+        In scaled units, deduplicated, at most 20 of a size. A constant and, where the operators
+        allow it, linear formulas are always among them.
     """
     deadline = np.inf if timeout_in_seconds is None else time.perf_counter() + timeout_in_seconds
     clock = _Clock({} if timings is None else timings)
-    fit_rows = _some_rows(X.shape[0], _FIT_ROWS, random_state)
-    table = _Table(X, y, sample_weight).rows(fit_rows)
-    exact = _EXACT * float(np.mean(y * y))
-
-    candidates = _linear_candidates(table, operators, maxsize)
-    if min(c.loss for c in candidates) <= exact:
-        return candidates
+    whole = Table(X, y, sample_weight)
+    table = whole.rows(_some_rows(X.shape[0], _FIT_ROWS, random_state))
+    fitter = Fitter(
+        table=table,
+        source=SOURCE,
+        operators=operators,
+        maxsize=maxsize,
+        exact=_EXACT * float(np.mean(y * y)),
+        deadline=deadline,
+        n_jobs=n_jobs,
+    )
+    pool = HallOfFame(loss_floor=fitter.exact)
+    pool.extend(_linear_candidates(table, operators, maxsize))
+    if pool.front[-1].loss <= fitter.exact:
+        return pool.candidates
     with clock.measure("encode"):
         columns = relevant_columns(X, y, sampler.n_columns, random_state)
         rows = _some_rows(X.shape[0], _ENCODER_ROWS, random_state)
         sampler.read(X[np.ix_(rows, columns)], y[rows])
     speakable = frozenset(name for name in ARITY if _can_be_lowered(name, operators))
 
-    seen = {c.expression.symbols for c in candidates}
+    seen = {c.expression.symbols for c in pool.candidates}
     n_drawn = 0
     while n_drawn < n_candidates and time.perf_counter() < deadline:
         n = min(_CHUNK, n_candidates - n_drawn)
         with clock.measure("sample"):
             drawn = sampler.draw(n, speakable, maxsize, temperature, random_state)
-            groups = _group(drawn, columns, operators, maxsize, seen)
+            formulas = _new_formulas(drawn, columns, operators, maxsize, seen)
         n_drawn += n
         with clock.measure("fit"):
-            candidates += _fit_groups(groups, table, exact, deadline, random_state, n_jobs)
-        if min(c.loss for c in candidates) <= exact:
+            pool.extend(fitter.fit(formulas, random_state))
+            fitter.repair(pool, seen, random_state)
+        if pool.front[-1].loss <= fitter.exact:
             break
     with clock.measure("fit"):
-        candidates += _repair(candidates, table, exact, deadline, random_state, n_jobs)
         rows = _some_rows(X.shape[0], _POLISH_ROWS, random_state)
-        return _polish(candidates, _Table(X, y, sample_weight).rows(rows), deadline)
+        return fitter.polish(pool, whole.rows(rows))
 
 
 def propose(
@@ -230,17 +233,6 @@ def relevant_columns(
     return sorted(order[:n_columns].tolist())
 
 
-class _Table:
-    """The rows that candidates are fitted on."""
-
-    def __init__(self, X: Array, y: Array, sample_weight: Array | None) -> None:
-        self.X, self.y, self.weight = X, y, sample_weight
-
-    def rows(self, index: Array | slice) -> _Table:
-        weight = None if self.weight is None else self.weight[index]
-        return _Table(np.asfortranarray(self.X[index]), self.y[index], weight)
-
-
 class _Clock:
     """Adds up seconds by stage."""
 
@@ -261,7 +253,7 @@ class _Clock:
         self._timings[self._stage] += time.perf_counter() - self._start
 
 
-def _some_rows(n_rows: int, most: int, random_state: np.random.RandomState) -> Array | slice:
+def _some_rows(n_rows: int, most: int, random_state: np.random.RandomState) -> Array:
     if n_rows <= most:
         return np.arange(n_rows)
     return np.sort(random_state.choice(n_rows, most, replace=False))
@@ -277,112 +269,27 @@ def _can_be_lowered(name: str, operators: frozenset[str]) -> bool:
     return sample.lower(operators) is not None
 
 
-def _group(
-    drawn: Mapping[Expression, int],
+def _new_formulas(
+    drawn: Iterable[Expression],
     columns: Sequence[int],
     operators: frozenset[str],
     maxsize: int,
     seen: set[tuple[str, ...]],
-) -> list[list[Expression]]:
-    """Formulas that differ in their constants alone, together; without those seen before."""
+) -> list[Expression]:
+    """What was drawn, in the table's columns and the allowed operators, without what is known."""
     names = {f"x{i}": f"x{column}" for i, column in enumerate(columns)}
-    groups: dict[tuple[str, ...], list[Expression]] = defaultdict(list)
+    formulas = []
     for formula in drawn:
         symbols = tuple(names.get(s, s) for s in formula.symbols)
         lowered = Expression(symbols, formula.constants).lower(operators)
         if lowered is None or len(lowered.symbols) > maxsize or lowered.symbols in seen:
             continue
-        groups[lowered.symbols].append(lowered)
-    seen.update(groups)
-    return list(groups.values())
+        formulas.append(lowered)
+    seen.update(formula.symbols for formula in formulas)
+    return formulas
 
 
-def _fit_groups(
-    groups: list[list[Expression]],
-    table: _Table,
-    exact: float,
-    deadline: float,
-    random_state: np.random.RandomState,
-    n_jobs: int | None,
-) -> list[Candidate]:
-    seeds = random_state.randint(2**31, size=len(groups))
-    n_processes = min(effective_n_jobs(n_jobs), max(1, len(groups) // 32))
-    if n_processes == 1:
-        fitted = _fit_some(groups, seeds, table, exact, deadline)
-    else:
-        # perf_counter is system-wide on the platforms that fork or spawn workers on one machine.
-        parts = Parallel(n_jobs=n_processes)(
-            delayed(_fit_some)(
-                groups[i::n_processes], seeds[i::n_processes], table, exact, deadline
-            )
-            for i in range(n_processes)
-        )
-        fitted = [pair for part in parts for pair in part]
-    return [Candidate(e, loss, SOURCE) for e, loss in fitted if np.isfinite(loss)]
-
-
-def _fit_some(
-    groups: list[list[Expression]], seeds: Array, table: _Table, exact: float, deadline: float
-) -> list[tuple[Expression, float]]:
-    fitted = []
-    for starts, seed in zip(groups, seeds, strict=True):
-        if time.perf_counter() > deadline:
-            break
-        fitted.append(
-            fit_from_starts(
-                starts, table.X, table.y, table.weight, restarts=1, exact=exact,
-                random_state=np.random.RandomState(seed),
-            )
-        )  # fmt: skip
-    return fitted
-
-
-def _repair(
-    candidates: list[Candidate],
-    table: _Table,
-    exact: float,
-    deadline: float,
-    random_state: np.random.RandomState,
-    n_jobs: int | None,
-) -> list[Candidate]:
-    """Simpler variants of the best formulas, and of what these become."""
-    pool = HallOfFame()
-    pool.extend(candidates)
-    seen = {c.expression.symbols for c in candidates}
-    found: list[Candidate] = []
-    for _ in range(_REPAIR_ROUNDS):
-        groups: dict[tuple[str, ...], list[Expression]] = defaultdict(list)
-        for candidate in pool.front:
-            for variant in simpler_variants(candidate.expression):
-                if variant.symbols not in seen:
-                    groups[variant.symbols].append(variant)
-        seen.update(groups)
-        better = _fit_groups(list(groups.values()), table, exact, deadline, random_state, n_jobs)
-        if not better:
-            break
-        pool.extend(better)
-        found += better
-    return found
-
-
-def _polish(candidates: list[Candidate], table: _Table, deadline: float) -> list[Candidate]:
-    """The best of each size, and of these the very best refined on more rows."""
-    by_size: dict[int, list[Candidate]] = defaultdict(list)
-    for candidate in candidates:
-        by_size[candidate.complexity].append(candidate)
-    polished = []
-    for same_size in by_size.values():
-        same_size.sort(key=lambda c: c.loss)
-        for rank, candidate in enumerate(same_size[:_KEPT_PER_SIZE]):
-            expression, loss = candidate.expression, candidate.loss
-            if rank < _POLISHED_PER_SIZE and time.perf_counter() < deadline:
-                expression, loss = refit(expression, table.X, table.y, table.weight)
-            if np.isfinite(loss):
-                polished.append(Candidate(expression, loss, candidate.source))
-    return polished
-
-
-def _linear_candidates(table: _Table, operators: frozenset[str], maxsize: int) -> list[Candidate]:
+def _linear_candidates(table: Table, operators: frozenset[str], maxsize: int) -> list[Candidate]:
     """The constant; in the best column the proportion and the line; the widest linear formula."""
     X, y, weight = table.X, table.y, table.weight
     constant = Expression(["c"], [float(np.average(y, weights=weight))])
@@ -407,7 +314,7 @@ def _correlation(x: Array, y: Array) -> float:
     return relation if np.isfinite(relation) else 0.0
 
 
-def _line(table: _Table, columns: Sequence[int]) -> Expression:
+def _line(table: Table, columns: Sequence[int]) -> Expression:
     """Least-squares plane ``c * x_i + ... + c`` over some columns."""
     root = np.ones_like(table.y) if table.weight is None else np.sqrt(table.weight)
     design = np.column_stack([table.X[:, columns], np.ones(len(table.y))])

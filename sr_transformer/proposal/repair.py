@@ -1,11 +1,15 @@
-"""Turning nearly right formulas into right ones: leave out what the data do not ask for."""
+"""Turning nearly right formulas into right ones by the smallest changes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from sr_transformer.expression import Expression
 from sr_transformer.expression.operators import ARITY
+
+Array = np.ndarray
 
 
 def simpler_variants(expression: Expression) -> Iterator[Expression]:
@@ -33,6 +37,37 @@ def simpler_variants(expression: Expression) -> Iterator[Expression]:
             if any(s[0] == "x" for s in kept):
                 yield Expression(kept, constants)
             child = end
+
+
+def rescaled(
+    expression: Expression, X: Array, y: Array, sample_weight: Array | None = None
+) -> Expression | None:
+    """The formula with the factor and the offset that bring it closest to y.
+
+    Parameters
+    ----------
+    expression : Expression
+    X : ndarray of shape (n_rows, n_columns)
+    y : ndarray of shape (n_rows,)
+    sample_weight : ndarray of shape (n_rows,), optional
+
+    Returns
+    -------
+    Expression or None
+        ``c * f + c``, solved by least squares; None where the formula is constant or undefined on
+        some row.
+    """
+    values = expression.evaluate(X)
+    with np.errstate(all="ignore"):
+        centred = values - np.average(values, weights=sample_weight)
+        spread = np.average(centred * centred, weights=sample_weight)
+        factor = np.average(centred * y, weights=sample_weight) / spread
+        offset = np.average(y - factor * values, weights=sample_weight)
+    if not (np.isfinite(factor) and np.isfinite(offset)):
+        return None
+    return Expression(
+        ["+", "*", "c", *expression.symbols, "c"], [factor, *expression.constants, offset]
+    )
 
 
 def _ends(symbols: tuple[str, ...]) -> list[int]:
