@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.expression import Expression
 from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.model.vocabulary import Vocabulary
@@ -205,6 +206,28 @@ def test_a_term_that_was_written_in_vain_is_left_out():
     shortest = min(exact, key=lambda c: c.complexity).expression
     assert shortest.symbols == ("^", "x0", "c")
     assert shortest.constants[0] == pytest.approx(1.5)
+
+
+class Interrupted(PriorSampler):
+    """The user presses Ctrl-C while the second chunk is drawn."""
+
+    calls = 0
+
+    def draw(self, n, *settings):
+        self.calls += 1
+        if self.calls == 2:
+            raise KeyboardInterrupt
+        return super().draw(n, *settings)
+
+
+def test_an_interrupt_from_the_keyboard_loses_nothing_that_was_found():
+    generator = np.random.default_rng(10)
+    X = generator.normal(size=(40, 2))
+    with pytest.warns(SearchInterruptedWarning, match=r"after 256 of 1000 formulas"):
+        candidates = candidates_for(
+            X, generator.normal(size=40), sampler=Interrupted(), n_candidates=1000
+        )
+    assert len(candidates) > 20
 
 
 def test_a_missing_factor_and_offset_are_added():

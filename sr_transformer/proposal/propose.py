@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from sklearn.utils import check_random_state, check_X_y
 
+from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.expression import Expression
 from sr_transformer.expression.operators import (
     ARITY,
@@ -82,6 +84,11 @@ def propose_candidates(
     list of Candidate
         In scaled units, deduplicated, at most 20 of a size. A constant and, where the operators
         allow it, linear formulas are always among them.
+
+    Warns
+    -----
+    SearchInterruptedWarning
+        If the keyboard interrupted it; what was found until then is returned.
     """
     deadline = np.inf if timeout_in_seconds is None else time.perf_counter() + timeout_in_seconds
     clock = _Clock({} if timings is None else timings)
@@ -108,17 +115,25 @@ def propose_candidates(
 
     seen = {c.expression.symbols for c in pool.candidates}
     n_drawn = 0
-    while n_drawn < n_candidates and time.perf_counter() < deadline:
-        n = min(_CHUNK, n_candidates - n_drawn)
-        with clock.measure("sample"):
-            drawn = sampler.draw(n, speakable, maxsize, temperature, random_state)
-            formulas = _new_formulas(drawn, columns, operators, maxsize, seen)
-        n_drawn += n
-        with clock.measure("fit"):
-            pool.extend(fitter.fit(formulas, random_state))
-            fitter.repair(pool, seen, random_state)
-        if pool.front[-1].loss <= fitter.exact:
-            break
+    try:
+        while n_drawn < n_candidates and time.perf_counter() < deadline:
+            n = min(_CHUNK, n_candidates - n_drawn)
+            with clock.measure("sample"):
+                drawn = sampler.draw(n, speakable, maxsize, temperature, random_state)
+                formulas = _new_formulas(drawn, columns, operators, maxsize, seen)
+            n_drawn += n
+            with clock.measure("fit"):
+                pool.extend(fitter.fit(formulas, random_state))
+                fitter.repair(pool, seen, random_state)
+            if pool.front[-1].loss <= fitter.exact:
+                break
+    except KeyboardInterrupt:
+        warnings.warn(
+            f"Proposing was interrupted after {n_drawn} of {n_candidates} formulas; the best of "
+            "those are returned.",
+            SearchInterruptedWarning,
+            stacklevel=2,
+        )
     with clock.measure("fit"):
         rows = _some_rows(X.shape[0], _POLISH_ROWS, random_state)
         return fitter.polish(pool, whole.rows(rows))
