@@ -24,7 +24,7 @@ def study(name: str, *, known: str, **settings: object) -> SymbolicTransformerRe
         Parameters of the estimator that differ from its defaults.
     """
     parser = argparse.ArgumentParser(description=f"Find the law behind {name}.csv.")
-    parser.add_argument("--search", default="auto", help="auto, pysr or none")
+    parser.add_argument("--search", default="auto", help="auto, pysr, operon or none")
     parser.add_argument("--seed", type=int, default=0, help="for a repeatable result")
     parser.add_argument("--output", type=Path, default=Path(f"{name}.png"), help="the picture")
     arguments = parser.parse_args()

@@ -55,7 +55,7 @@ def main() -> None:
 def fit(
     data: Annotated[Path, typer.Argument(help="CSV file; '#' lines on top are skipped")],
     target: Annotated[str, typer.Option(help="Column to find a formula for")],
-    search: Annotated[str, typer.Option(help="Search engine: auto, pysr or none")] = "auto",
+    search: Annotated[str, typer.Option(help="Search engine: auto, pysr, operon or none")] = "auto",
     seconds: Annotated[float | None, typer.Option(help="Time limit of the fit")] = None,
     maxsize: Annotated[int, typer.Option(help="Largest complexity of a formula")] = 30,
     candidates: Annotated[int, typer.Option(help="Formulas that the Transformer draws")] = 256,
@@ -149,7 +149,7 @@ def info() -> None:
             line(package, "not installed")
     with error_console().status("starting PySR, which starts Julia ..."):
         # Before torch is imported: Julia can crash when it is loaded second.
-        reason = _pysr_unusable()
+        reasons = _unusable_reasons()
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
@@ -165,7 +165,8 @@ def info() -> None:
     except SRTransformerError as error:
         line("checkpoint", f"unusable: {error}")
     line("search engines", "none: always usable, the Transformer alone")
-    line("", "pysr: usable" if reason is None else f"pysr: not usable: {reason}")
+    for name, reason in reasons.items():
+        line("", f"{name}: usable" if reason is None else f"{name}: not usable: {reason}")
 
 
 @app.command()
@@ -545,10 +546,12 @@ def _draw_curves(directory: Path) -> None:
     say(f"curves: {directory / 'curves.png'}")
 
 
-def _pysr_unusable() -> str | None:
+def _unusable_reasons() -> dict[str, str | None]:
+    """Why each search engine cannot run here; ``None`` for one that can."""
+    from sr_transformer.search.operon import OperonEngine
     from sr_transformer.search.pysr import PySREngine
 
-    return PySREngine().unusable_reason()
+    return {engine.name: engine.unusable_reason() for engine in (PySREngine(), OperonEngine())}
 
 
 if __name__ == "__main__":

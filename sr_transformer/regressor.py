@@ -48,11 +48,11 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    search : {"auto", "pysr", "none"} or pysr.PySRRegressor, default="auto"
+    search : {"auto", "pysr", "operon", "none"} or pysr.PySRRegressor, default="auto"
         The engine that goes on from the Transformer's formulas. ``"auto"`` takes PySR where it can
-        run and else warns and does without; ``"pysr"`` raises instead; ``"none"`` is the
-        Transformer alone. An own ``PySRRegressor`` is cloned and seeded; its operators, maxsize and
-        other settings then replace those given here.
+        run, else Operon where that is installed, and else warns and does without; ``"pysr"`` and
+        ``"operon"`` raise instead; ``"none"`` is the Transformer alone. An own ``PySRRegressor`` is
+        cloned and seeded; its operators, maxsize and other settings then replace those given here.
     binary_operators, unary_operators : sequence of str
         Operators that formulas may use, by PySR's names.
     maxsize : int, default=30
@@ -62,7 +62,7 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
     temperature : float, default=1.0
         Above 1 the draws are more varied, below 1 less.
     timeout_in_seconds : float or None, default=None
-        Time for the fit. PySR's start and compilation are not counted.
+        Time for the fit. The engine's start and compilation are not counted.
     model_selection : {"best", "accuracy", "score"}, default="best"
         How one row of the front is selected, with PySR's meanings; see
         :meth:`sr_transformer.hall_of_fame.HallOfFame.select`.
@@ -73,7 +73,7 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
     n_jobs : int or None, default=None
         Number of parallel workers that fit constants.
     random_state : int, RandomState or None, default=None
-        Seed. With one, PySR too runs repeatably, which makes it use one core only.
+        Seed. With one, the engine too runs repeatably, which makes it use one core only.
     verbose : int, default=0
         Above 0 the stages are printed.
 
@@ -84,8 +84,8 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
     hall_of_fame_ : HallOfFame
         The pool of all formulas.
     engine_ : str
-        What found the formulas: ``"transformer"`` alone or with ``"pysr"``.
-    search_ : pysr.PySRRegressor
+        What found the formulas: ``"transformer"`` alone or with ``"pysr"`` or ``"operon"``.
+    search_ : pysr.PySRRegressor or pyoperon.sklearn.SymbolicRegressor
         The fitted engine, only where one ran. It saw the table with each column and y divided by
         a power of ten; the formulas of ``equations_`` are in the units of the table itself. It is
         not part of a pickle, so that a model can be loaded where Julia is not.
@@ -160,7 +160,7 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         ValueError
             If the table or a parameter is not as described.
         EngineUnavailableError
-            If ``search="pysr"`` and PySR cannot run here.
+            If ``search`` names an engine that cannot run here.
         CheckpointError
             If the checkpoint cannot be used.
 
@@ -347,7 +347,8 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
             if not engine.scaled:
                 expression = table.scaling.to_scaled_units(expression)
             found.append(Candidate(*refit(expression, X, y, weights), source=engine.name))
-        self.timings_["search"] = perf_counter() - started
+        self.timings_["start"] += result.start_seconds
+        self.timings_["search"] = perf_counter() - started - result.start_seconds
         return found
 
     def _forget_search(self) -> None:

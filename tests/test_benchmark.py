@@ -146,7 +146,7 @@ def test_a_missing_catalogue_is_named(tmp_path):
 # --- methods --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["none", "prior", "gplearn"])
+@pytest.mark.parametrize("name", ["none", "operon", "operon-alone", "prior", "gplearn"])
 def test_methods_answer_with_a_formula_within_the_time(name):
     method = make_method(name)
     if reason := method.unusable_reason():
@@ -157,13 +157,15 @@ def test_methods_answer_with_a_formula_within_the_time(name):
     assert answer.predict(X).shape == (50,)
     assert answer.complexity >= 1
     assert answer.formula
-    if name != "gplearn":
+    if name == "operon-alone":
+        assert not {"encode", "sample", "fit"} & set(answer.timings)
+    elif name != "gplearn":
         assert {"encode", "sample", "fit", "select"} <= set(answer.timings)
         assert answer.timings["total"] < 20.0  # drawing without end would not come back
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones():
-    with pytest.raises(UnknownMethodError, match="no method 'magic'; there are none, pysr"):
+    with pytest.raises(UnknownMethodError, match="no method 'magic'; there are none, pysr, operon"):
         make_method("magic")
 
 

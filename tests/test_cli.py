@@ -80,9 +80,11 @@ def test_fit_saves_a_picture(table, tmp_path):
 
 
 def test_a_warning_is_one_line_on_standard_error(table, monkeypatch):
+    from sr_transformer.search.operon import OperonEngine
     from sr_transformer.search.pysr import PySREngine
 
     monkeypatch.setattr(PySREngine, "unusable_reason", lambda self: "Julia is away.")
+    monkeypatch.setattr(OperonEngine, "unusable_reason", lambda self: "Operon is away.")
     arguments = [argument.replace("none", "auto") for argument in QUICK]
     result = run("fit", table, "--target", "y", *arguments)
     assert result.exit_code == 0
@@ -166,7 +168,7 @@ def test_mistakes_in_a_prediction_are_one_clear_line(saved, table, tmp_path):
 def test_info_names_versions_checkpoint_and_engines():
     result = run("info")
     assert result.exit_code == 0
-    for text in ("sr-transformer", "torch", "checkpoint", "vocabulary_hash", "pysr: "):
+    for text in ("sr-transformer", "torch", "checkpoint", "vocabulary_hash", "pysr: ", "operon: "):
         assert text in result.stdout
 
 

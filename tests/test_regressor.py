@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 
 from sr_transformer import Expression, SymbolicTransformerRegressor
 from sr_transformer.errors import CheckpointError, EngineFallbackWarning, EngineUnavailableError
+from sr_transformer.search.operon import OperonEngine
 from sr_transformer.search.pysr import PySREngine
 
 COLUMNS = ["complexity", "loss", "score", "equation", "sympy_format", "source"]
@@ -197,7 +198,10 @@ def test_verbose_fit_names_its_stages(quick, product_table, capsys):
 
 
 @pytest.mark.skipif(PySREngine().unusable_reason() is None, reason="PySR runs here")
-def test_without_julia_auto_warns_once_and_the_transformer_answers(quick, product_table):
+def test_without_julia_and_operon_auto_warns_once_and_the_transformer_answers(
+    quick, product_table, monkeypatch
+):
+    monkeypatch.setattr(OperonEngine, "unusable_reason", lambda self: "Operon is not installed.")
     model = quick(search="auto")
     start = time.perf_counter()
     with pytest.warns(EngineFallbackWarning) as caught:
@@ -241,7 +245,7 @@ def test_missing_checkpoint_is_named(quick, product_table, tmp_path):
         ("temperature", np.nan, "temperature is nan"),
         ("timeout_in_seconds", -1, "timeout_in_seconds is -1"),
         ("model_selection", "worst", "'best', 'accuracy', 'score'"),
-        ("search", "julia", "'auto', 'pysr', 'none'"),
+        ("search", "julia", "'auto', 'pysr', 'operon', 'none'"),
         ("n_jobs", 0, "n_jobs is 0"),
         ("verbose", "loud", "verbose is 'loud'"),
         ("random_state", "seed", "seed"),

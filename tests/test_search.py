@@ -24,6 +24,7 @@ from sr_transformer.search import engine as engine_module
 from sr_transformer.search import pysr as pysr_module
 from sr_transformer.search.engine import SearchResult, SearchTask, resolve_engine, run_search
 from sr_transformer.search.guesses import GuessRules
+from sr_transformer.search.operon import OperonEngine
 from sr_transformer.search.pysr import (
     PySREngine,
     guess_strings,
@@ -52,6 +53,12 @@ def task() -> SearchTask:
     )
 
 
+@pytest.fixture
+def without_operon(monkeypatch):
+    """The point of a test is what happens where Operon is not installed."""
+    monkeypatch.setattr(OperonEngine, "unusable_reason", lambda self: "Operon is not installed.")
+
+
 needs_no_pysr = pytest.mark.skipif(
     PySREngine().unusable_reason() is None, reason="PySR runs here, so nothing has to fall back"
 )
@@ -66,12 +73,12 @@ def test_none_asks_for_no_engine():
 
 @pytest.mark.parametrize("search", ["julia", "", None, 3, PySREngine])
 def test_other_values_of_search_are_refused_with_the_allowed_ones(search):
-    with pytest.raises(ValueError, match="'auto', 'pysr', 'none'"):
+    with pytest.raises(ValueError, match="'auto', 'pysr', 'operon', 'none'"):
         resolve_engine(search)
 
 
 @needs_no_pysr
-def test_auto_falls_back_with_one_warning_that_names_reason_and_remedy():
+def test_auto_falls_back_with_one_warning_that_names_reason_and_remedy(without_operon):
     for _ in range(2):  # once for each fit, not once for each process
         with pytest.warns(EngineFallbackWarning) as caught:
             assert resolve_engine("auto") is None
@@ -96,7 +103,8 @@ def test_both_answers_come_within_five_seconds_in_a_fresh_process():
         from sr_transformer.search.engine import resolve_engine
         from sr_transformer.errors import EngineUnavailableError
         warnings.simplefilter("ignore")
-        assert resolve_engine("auto") is None
+        engine = resolve_engine("auto")  # Operon's where that is installed
+        assert engine is None or engine.name == "operon"
         try:
             resolve_engine("pysr")
         except EngineUnavailableError:
@@ -128,7 +136,9 @@ def test_missing_package_is_told_apart_from_a_broken_one(monkeypatch):
 def test_importing_the_search_package_starts_no_engine():
     code = (
         "import sys, sr_transformer.search.engine, sr_transformer.search.pysr\n"
-        "print([m for m in ('pysr', 'juliacall', 'torch', 'sympy') if m in sys.modules])"
+        "import sr_transformer.search.operon\n"
+        "heavy = ('pysr', 'juliacall', 'pyoperon', 'torch', 'sympy')\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
     output = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

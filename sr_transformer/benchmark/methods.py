@@ -16,6 +16,7 @@ import numpy as np
 from sr_transformer import __version__
 from sr_transformer.errors import SRTransformerError
 from sr_transformer.expression.operators import DEFAULT_UNARY
+from sr_transformer.hall_of_fame import Candidate
 from sr_transformer.prior.stream import PRIOR_VERSION
 from sr_transformer.proposal.sampling import PriorSampler
 from sr_transformer.regressor import SymbolicTransformerRegressor
@@ -94,13 +95,15 @@ class Ours:
         """Why the engine cannot run here."""
         if self.name == "none":
             return None
+        from sr_transformer.search.operon import OperonEngine
         from sr_transformer.search.pysr import PySREngine
 
-        return PySREngine().unusable_reason()
+        return {"pysr": PySREngine, "operon": OperonEngine}[self.name]().unusable_reason()
 
     def version(self) -> str:
         """This release and a hash of the weights; the engine's release where there is one."""
-        engine = "" if self.name == "none" else f" {self.name} {metadata.version(self.name)}"
+        package = {"operon": "pyoperon"}.get(self.name, self.name)
+        engine = "" if self.name == "none" else f" {package} {metadata.version(package)}"
         return f"{__version__} {_weights()}{engine}"
 
     def prepare(self) -> None:
@@ -156,6 +159,33 @@ class _PriorRegressor(SymbolicTransformerRegressor):
 
     def _sampler(self) -> PriorSampler:
         return PriorSampler()
+
+
+class OperonAlone(Ours):
+    """Operon as ``operon`` runs it, for all of the time and without formulas to start from."""
+
+    def __init__(self) -> None:
+        super().__init__("operon-alone")
+
+    def unusable_reason(self) -> str | None:
+        """Why Operon cannot run here."""
+        return Ours("operon").unusable_reason()
+
+    def version(self) -> str:
+        """This release and the engine's; no weights are in use."""
+        return f"{__version__} pyoperon {metadata.version('pyoperon')}"
+
+    def _estimator(
+        self, *, seconds: float, seed: int, n_candidates: int = _UNLIMITED
+    ) -> SymbolicTransformerRegressor:
+        return _UnseededRegressor("operon", timeout_in_seconds=seconds, random_state=seed)
+
+
+class _UnseededRegressor(SymbolicTransformerRegressor):
+    """The estimator without proposals: scaling, refit and selection are the same."""
+
+    def _propose(self, *_: Any) -> list[Candidate]:
+        return []
 
 
 class GPLearn:
@@ -246,6 +276,8 @@ def _weights() -> str:
 METHODS: dict[str, Callable[[], Method]] = {
     "none": lambda: Ours("none"),
     "pysr": lambda: Ours("pysr"),
+    "operon": lambda: Ours("operon"),
+    "operon-alone": OperonAlone,
     "prior": WithoutModel,
     "gplearn": GPLearn,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -70,12 +71,15 @@ class SearchResult:
         Formulas of the engine that could not be read, because they use operators unknown here.
     interruption : str or None
         Why the search ended early, where it did.
+    start_seconds : float
+        Time that the engine took to start, which is no part of the search's limit.
     """
 
     expressions: list[Expression] = field(default_factory=list)
     fitted: Any = None
     n_unreadable: int = 0
     interruption: str | None = None
+    start_seconds: float = 0.0
 
 
 class SearchEngine(Protocol):
@@ -110,7 +114,8 @@ def resolve_engine(search: Any) -> SearchEngine | None:
 
     Parameters
     ----------
-    search : {"auto", "pysr", "none"} or pysr.PySRRegressor
+    search : {"auto", "pysr", "operon", "none"} or pysr.PySRRegressor
+        ``"auto"`` takes PySR where it can run, else Operon where that can.
 
     Returns
     -------
@@ -120,7 +125,7 @@ def resolve_engine(search: Any) -> SearchEngine | None:
     Raises
     ------
     EngineUnavailableError
-        If PySR was asked for by name and cannot run here.
+        If an engine was asked for by name and cannot run here.
     ValueError
         If ``search`` is something else.
 
@@ -129,25 +134,30 @@ def resolve_engine(search: Any) -> SearchEngine | None:
     EngineFallbackWarning
         If ``"auto"`` finds no usable engine.
     """
+    from sr_transformer.search.operon import OperonEngine
     from sr_transformer.search.pysr import PySREngine, is_pysr_regressor
 
     if is_pysr_regressor(search):
         return PySREngine(search)
-    if not isinstance(search, str) or search not in ("auto", "pysr", "none"):
+    engines: dict[str, Callable[[], SearchEngine]] = {"pysr": PySREngine, "operon": OperonEngine}
+    if not isinstance(search, str) or search not in ("auto", *engines, "none"):
         raise ValueError(
-            f"search is {search!r}; allowed are 'auto', 'pysr', 'none' or a configured "
+            f"search is {search!r}; allowed are 'auto', 'pysr', 'operon', 'none' or a configured "
             "pysr.PySRRegressor instance."
         )
     if search == "none":
         return None
-    engine = PySREngine()
-    reason = engine.unusable_reason()
-    if reason is None:
-        return engine
-    if search == "pysr":
-        raise EngineUnavailableError(f"search='pysr' cannot run: {reason}")
+    reasons = []
+    for name in engines if search == "auto" else (search,):
+        engine = engines[name]()
+        reason = engine.unusable_reason()
+        if reason is None:
+            return engine
+        reasons.append(reason)
+    if search != "auto":
+        raise EngineUnavailableError(f"search={search!r} cannot run: {reasons[0]}")
     warnings.warn(
-        f"No search engine is usable, so the Transformer answers alone: {reason} "
+        f"No search engine is usable, so the Transformer answers alone: {' '.join(reasons)} "
         "Or pass search='none' to do without an engine and without this warning.",
         EngineFallbackWarning,
         stacklevel=3,

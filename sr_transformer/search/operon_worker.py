@@ -1,0 +1,464 @@
+"""What runs in Operon's own process: formulas to trees, the search, and trees to formulas.
+
+An Operon tree is a list of nodes, arguments before their operator. Two things in it are not as one
+would guess; both were found by evaluating every node type of pyoperon 0.6.2. The argument that
+stands directly before an operator is its first one, so that a tree is a prefix sequence read
+backwards. And the types ``Fmin`` and ``Fmax`` are exchanged, whereas the nodes' names are right,
+so that types are looked up by the names of their nodes. Every node has a value: that of a variable
+or function multiplies it. Operon's maximum and minimum pass over an undefined argument, ours are
+undefined then: a formula that relies on it has an infinite loss here.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from time import monotonic
+from typing import IO, Any
+
+import numpy as np
+import pyoperon
+import pyoperon.sklearn
+from pyoperon.sklearn import SymbolicRegressor
+
+from sr_transformer.expression import Expression
+from sr_transformer.expression.operators import ARITY
+from sr_transformer.search.engine import SearchResult, SearchTask, describe
+
+Array = np.ndarray
+# A part of a formula: ("c", value), ("x", column, weight) or (operator, part, ...).
+Part = tuple
+
+POPULATION = 1000
+_OBJECTIVES = ("r2", "length")
+_LOCAL_ITERATIONS = 5  # Levenberg-Marquardt steps for the constants of each new individual
+_NODES_A_SYMBOL = 2 / 3
+_SMALLEST_LENGTH = 3  # one operator, or Operon has nothing to make trees of
+_SMALLEST_DEPTH = 10  # Operon's own limit; deeper formulas to start from raise it
+_UNLIMITED = 10**9
+_ROUND_SECONDS = 2  # between two reports; Operon counts whole seconds
+_ROUND_GENERATIONS = 20  # between two reports of a search without a time limit
+_N_ROUNDS = 5  # of a search without a time limit
+_MOST_ROWS = 10_000  # a generation has to fit into the time; constants are refitted afterwards
+_EXACT = 1e-12  # share of the variance that 32-bit rounding may leave
+_PATIENCE = 3  # rounds in which an exact formula has to get shorter
+
+# Names of Operon's nodes by our operators; cube, neg and inv are spelled with others.
+NODE_NAMES = {
+    "+": "+", "-": "-", "*": "*", "/": "/", "^": "pow", "max": "fmax", "min": "fmin",
+    "square": "square", "sqrt": "sqrt", "exp": "exp", "log": "log", "sin": "sin", "cos": "cos",
+    "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan", "sinh": "sinh", "cosh": "cosh",
+    "tanh": "tanh", "abs": "abs",
+}  # fmt: skip
+_OPERATORS = {node: name for name, node in NODE_NAMES.items()}
+
+# Further nodes in our terms; "a" and "b" stand for the arguments, numbers for constants.
+_FURTHER: dict[str, tuple[str | float, ...]] = {
+    "aq": ("/", "a", "sqrt", "+", 1.0, "square", "b"),
+    "powabs": ("^", "abs", "a", "b"),
+    "sqrtabs": ("sqrt", "abs", "a"),
+    "logabs": ("log", "abs", "a"),
+    "log1p": ("log", "+", 1.0, "a"),
+}
+_FURTHER_ARITY = {"aq": 2, "powabs": 2, "sqrtabs": 1, "logabs": 1, "log1p": 1}
+
+
+class UnreadableTreeError(ValueError):
+    """A tree holds a node that has no spelling here, or a number that is not finite."""
+
+
+# --- formulas to trees ----------------------------------------------------------------------------
+@lru_cache(maxsize=1)
+def _types() -> dict[str, Any]:
+    """Node types by the names of their nodes."""
+    names = [name for name in dir(pyoperon.NodeType) if name[0].isupper()]
+    types = [getattr(pyoperon.NodeType, name) for name in names]
+    return {pyoperon.Node(kind).Name: kind for kind in types}
+
+
+def allowed_symbols(operators: Iterable[str]) -> str:
+    """The regressor's ``allowed_symbols``; operators that Operon does not have are left out."""
+    known = [_types()[NODE_NAMES[name]] for name in sorted(operators) if name in NODE_NAMES]
+    return ",".join([kind.name.lower() for kind in known] + ["constant", "variable"])
+
+
+def to_nodes(expression: Expression, hashes: Sequence[int]) -> list[Any] | None:
+    """Write a formula as Operon's nodes.
+
+    A factor of a variable or product becomes the weight of a variable, as in Operon's own trees.
+
+    Parameters
+    ----------
+    expression : Expression
+    hashes : sequence of int
+        Operon's names of the columns.
+
+    Returns
+    -------
+    list of pyoperon.Node or None
+        ``None`` where an operator is not Operon's, a column is not in the table, or a constant
+        leaves the range of 32 bits.
+    """
+    if not expression.operators <= NODE_NAMES.keys():
+        return None
+    if any(column >= len(hashes) for column in expression.variables):
+        return None
+    nodes: list[Any] = []
+    _write(_tree(expression), hashes, nodes)
+    with np.errstate(over="ignore"):
+        values = np.array([node.Value for node in nodes], dtype=np.float32)
+    return nodes if np.all(np.isfinite(values)) else None
+
+
+def without_scale(expression: Expression) -> Expression:
+    """A formula without the factor and offset around it, which Operon solves for by itself."""
+    symbols, constants = expression.symbols, expression.constants
+    while symbols[0] in ("+", "-", "*", "/"):
+        if symbols[1] == "c":
+            if symbols[0] == "/":
+                break
+            symbols, constants = symbols[2:], constants[1:]
+        elif symbols[-1] == "c" and _is_formula(symbols[1:-1]):
+            symbols, constants = symbols[1:-1], constants[:-1]
+        else:
+            break
+    return Expression(symbols, constants)
+
+
+def _is_formula(symbols: Sequence[str]) -> bool:
+    missing = 1
+    for symbol in symbols:
+        if missing == 0:
+            return False
+        missing += ARITY.get(symbol, 0) - 1
+    return missing == 0
+
+
+def _tree(expression: Expression) -> Part:
+    stack: list[Part] = []
+    constants = list(expression.constants)
+    for symbol in reversed(expression.symbols):
+        if symbol == "c":
+            stack.append(("c", constants.pop()))
+        elif symbol not in ARITY:
+            stack.append(("x", int(symbol[1:]), 1.0))
+        else:
+            arguments = [stack.pop() for _ in range(ARITY[symbol])]
+            stack.append(_weighted(symbol, arguments) or (symbol, *arguments))
+    return stack[0]
+
+
+def _weighted(symbol: str, arguments: list[Part]) -> Part | None:
+    """The product of a constant and a part, where the constant can be a variable's weight."""
+    if symbol == "*":
+        for factor, part in (arguments, reversed(arguments)):
+            if factor[0] == "c":
+                return _absorbed(factor[1], part)
+    return None
+
+
+def _absorbed(factor: float, part: Part) -> Part | None:
+    if part[0] == "x":
+        return ("x", part[1], factor * part[2])
+    if part[0] == "*":
+        for position in (1, 2):
+            argument = _absorbed(factor, part[position])
+            if argument is not None:
+                return (*part[:position], argument, *part[position + 1 :])
+    if part[0] == "/":
+        argument = _absorbed(factor, part[1])
+        return None if argument is None else ("/", argument, part[2])
+    return None
+
+
+def _write(part: Part, hashes: Sequence[int], nodes: list[Any]) -> None:
+    if part[0] == "x":
+        node = pyoperon.Node(pyoperon.NodeType.Variable, hashes[part[1]])
+        node.Value = part[2]
+    elif part[0] == "c":
+        node = pyoperon.Node.Constant(part[1])
+    else:
+        for argument in reversed(part[1:]):
+            _write(argument, hashes, nodes)
+        if part[0] == "^" and part[2][0] == "c" and part[2][1].is_integer():
+            # A negative base has a derivative by its exponent at no other number.
+            exponent = nodes[-1 - _length(part[1])]
+            exponent.Optimize = False
+        node = pyoperon.Node(_types()[NODE_NAMES[part[0]]])
+    nodes.append(node)
+
+
+def _length(part: Part) -> int:
+    return 1 if part[0] in ("x", "c") else 1 + sum(_length(argument) for argument in part[1:])
+
+
+# --- trees to formulas ----------------------------------------------------------------------------
+def from_nodes(nodes: Iterable[Any], hashes: Sequence[int]) -> Expression:
+    """Read a formula from Operon's nodes.
+
+    Raises
+    ------
+    UnreadableTreeError
+        If there is a node of another kind than those above, or a number is not finite.
+    """
+    columns = {value: f"x{column}" for column, value in enumerate(hashes)}
+    stack: list[tuple[str | float, ...]] = []
+    for node in nodes:
+        value = _short(node.Value)
+        if node.IsConstant:
+            stack.append((value,))
+            continue
+        if node.IsVariable:
+            if node.HashValue not in columns:
+                raise UnreadableTreeError("a variable is no column of the table.")
+            part: tuple[str | float, ...] = (columns[node.HashValue],)
+        else:
+            part = _operation(node, stack)
+        stack.append(part if value == 1.0 else ("*", value, *part))
+    if len(stack) != 1:
+        raise UnreadableTreeError(f"{len(stack)} formulas in one tree.")
+    symbols = ["c" if isinstance(symbol, float) else symbol for symbol in stack[0]]
+    return Expression(symbols, [value for value in stack[0] if isinstance(value, float)])
+
+
+def _operation(node: Any, stack: list[tuple[str | float, ...]]) -> tuple[str | float, ...]:
+    name = _OPERATORS.get(node.Name)
+    arity = _FURTHER_ARITY.get(node.Name) if name is None else ARITY[name]
+    if arity is None or node.Arity != arity or len(stack) < arity:
+        raise UnreadableTreeError(f"a node {node.Name!r} of {node.Arity} arguments.")
+    arguments = {place: stack.pop() for place in "ab"[:arity]}
+    if name is not None:
+        return (name, *(symbol for argument in arguments.values() for symbol in argument))
+    spelled: tuple[str | float, ...] = ()
+    for symbol in _FURTHER[node.Name]:
+        spelled += arguments.get(symbol, (symbol,))
+    return spelled
+
+
+def _short(value: float) -> float:
+    """The shortest number that is the same in 32 bits: .1 for .10000000149011612."""
+    if not np.isfinite(value):
+        raise UnreadableTreeError(f"a number is {value}.")
+    return float(str(np.float32(value)))
+
+
+def read_front(
+    trees: Iterable[Any], hashes: Sequence[int], operators: frozenset[str]
+) -> tuple[list[Expression], int]:
+    """Formulas of Operon's front, each with and without the offset that Operon adds.
+
+    Returns
+    -------
+    expressions : list of Expression
+        Only those that can be written with the operators.
+    n_unreadable : int
+    """
+    found: dict[Expression, None] = {}
+    n_unreadable = 0
+    for tree in trees:
+        nodes = list(tree.Nodes)
+        try:
+            read = [from_nodes(nodes, hashes)]
+        except UnreadableTreeError:
+            n_unreadable += 1
+            continue
+        if len(nodes) > 2 and nodes[-1].Name == "+" and nodes[-2].IsConstant:
+            read.append(from_nodes(nodes[:-2], hashes))
+        for expression in read:
+            lowered = expression.simplify().lower(operators)
+            if lowered is not None:
+                found[lowered] = None
+    return list(found), n_unreadable
+
+
+# --- the search -----------------------------------------------------------------------------------
+def settings(task: SearchTask, starts: Sequence[Expression] = ()) -> dict[str, Any]:
+    """Keywords of the ``SymbolicRegressor`` for a task, but for its time.
+
+    A weighted variable is a single node, which is three symbols of a formula: trees as long as
+    ``task.maxsize`` would mostly be too long as formulas. The formulas to start from, which are
+    not, make room for themselves.
+    """
+    shortest = max(_SMALLEST_LENGTH, math.ceil(task.maxsize * _NODES_A_SYMBOL))
+    return {
+        "allowed_symbols": allowed_symbols(task.operators),
+        "objectives": list(_OBJECTIVES),
+        "max_length": max([shortest, *(_length(_tree(start)) for start in starts)]),
+        "max_depth": max([_SMALLEST_DEPTH, *(start.depth for start in starts)]),
+        "population_size": POPULATION,
+        "pool_size": POPULATION,
+        "optimizer_iterations": _LOCAL_ITERATIONS,
+        "max_evaluations": _UNLIMITED * 1000,
+        "epsilon": 0.0,
+        "n_threads": _cores() if task.random_state is None else 1,
+    }
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def training_rows(task: SearchTask) -> Array:
+    """Rows for Operon, which knows no weights: those of larger weight come several times."""
+    n_rows = len(task.y)
+    rng = np.random.default_rng(task.random_state)
+    if task.weights is None:
+        if n_rows <= _MOST_ROWS:
+            return np.arange(n_rows)
+        return np.sort(rng.choice(n_rows, _MOST_ROWS, replace=False))
+    # Four for a row of mean weight: each weight is right to an eighth of the mean.
+    n_drawn = min(4 * n_rows, _MOST_ROWS)
+    ends = np.cumsum(task.weights) / np.sum(task.weights) * n_drawn
+    return np.repeat(np.arange(n_rows), np.diff(np.round(ends), prepend=0.0).astype(int))
+
+
+def starts(task: SearchTask) -> list[Expression]:
+    """The task's formulas as Operon can hold them, at most half of its population.
+
+    Operon asserts instead of checking, so that whatever is too long, undefined on a row or without
+    a variable is left out here.
+    """
+    operators = task.operators & NODE_NAMES.keys()
+    made: dict[tuple[str, ...], Expression] = {}
+    for guess in task.guesses:
+        lowered = guess.lower(operators)
+        if lowered is None or not lowered.variables or lowered.complexity() > task.maxsize:
+            continue
+        lowered = without_scale(lowered)
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(lowered.evaluate(task.X).astype(np.float32))
+        if np.all(finite):
+            made.setdefault(lowered.symbols, lowered)
+    return list(made.values())[: POPULATION // 2]
+
+
+def individuals(starts: Iterable[Expression], hashes: Sequence[int]) -> list[Any]:
+    """Members of Operon's population, without those whose numbers 32 bits cannot hold."""
+    made = []
+    for start in starts:
+        nodes = to_nodes(start, hashes)
+        if nodes is not None:
+            made.append(pyoperon.Individual(len(_OBJECTIVES)))
+            made[-1].Genotype = pyoperon.Tree(nodes).UpdateNodes()
+    return made
+
+
+def search(task: SearchTask, report: Callable[[SearchResult], None]) -> None:
+    """Search from the task's formulas and report the front again and again.
+
+    Raises
+    ------
+    ValueError
+        If Operon has none of the task's operators.
+    """
+    started = monotonic()
+    if not task.operators & NODE_NAMES.keys():
+        raise ValueError(
+            f"Operon has none of the operators {' '.join(sorted(task.operators))}; it knows "
+            f"{' '.join(NODE_NAMES)}."
+        )
+    rows = training_rows(task)
+    X, y = task.X[rows], task.y[rows]
+    if np.ptp(y) == 0.0:
+        return  # the share of a variance of zero is undefined
+    first = starts(task)
+    model = SymbolicRegressor(**settings(task, first), generations=0)
+    # On rows where a formula is undefined scikit-learn's own would end the whole fit.
+    pyoperon.sklearn.mean_squared_error = _mean_squared_error
+    seed = 0 if task.random_state is None else task.random_state
+    model.set_params(random_state=task.random_state).fit(X, y)
+    hashes = list(model.variables_)
+    # The first entries are the population, the others its offspring; a list of another length
+    # makes Operon abort.
+    population = list(model.individuals_)
+    seeded = individuals(first, hashes)
+    population[: len(seeded)] = seeded
+    model.individuals_ = population
+    model.set_params(warm_start=True)
+
+    def left() -> float | None:
+        limit = task.timeout_in_seconds
+        return None if limit is None else limit - (monotonic() - started)
+
+    pace = _Pace()
+    while (limits := pace.limits(left())) is not None:
+        if task.random_state is not None:
+            model.set_params(random_state=(seed + pace.n_rounds) % 2**32)
+        begun = monotonic()
+        model.set_params(**limits).fit(X, y)
+        exact = [
+            row["length"]
+            for row in model.pareto_front_
+            if row["mean_squared_error"] <= _EXACT * np.var(y)
+        ]
+        pace.finished(monotonic() - begun, model.stats_["generations"], min(exact, default=None))
+        trees = [row["tree"] for row in model.pareto_front_]
+        expressions, n_unreadable = read_front(trees, hashes, task.operators)
+        population, model.individuals_ = model.individuals_, []  # they cannot be pickled
+        report(SearchResult(expressions=expressions, fitted=model, n_unreadable=n_unreadable))
+        model.individuals_ = population
+
+
+class _Pace:
+    """How long the next round lasts, or that there is none."""
+
+    def __init__(self) -> None:
+        self.n_rounds = 0
+        self._seconds_a_generation = 0.0
+        self._shortest: float | None = None
+        self._since = 0
+
+    def limits(self, left: float | None) -> dict[str, int | None] | None:
+        if self._shortest is not None and self.n_rounds - self._since >= _PATIENCE:
+            return None
+        if left is None:
+            if self.n_rounds == _N_ROUNDS:
+                return None
+            return {"generations": _ROUND_GENERATIONS, "max_time": None}
+        if left >= 1.0:
+            return {"generations": _UNLIMITED, "max_time": min(_ROUND_SECONDS, int(left))}
+        if self.n_rounds == 0:
+            return {"generations": 1, "max_time": 1}
+        generations = int(left / max(self._seconds_a_generation, 1e-4))
+        return {"generations": generations, "max_time": 1} if generations > 0 else None
+
+    def finished(self, seconds: float, generations: int, shortest: float | None) -> None:
+        """Note a round, and the length of the shortest exact formula if there is one."""
+        self.n_rounds += 1
+        self._seconds_a_generation = seconds / max(generations, 1)
+        if shortest is not None and (self._shortest is None or shortest < self._shortest):
+            self._shortest = shortest
+            self._since = self.n_rounds
+
+
+def _mean_squared_error(wanted: Array, found: Array) -> float:
+    with np.errstate(all="ignore"):
+        error = float(np.mean(np.square(found - wanted)))
+    return error if np.isfinite(error) else np.inf
+
+
+# --- the process ----------------------------------------------------------------------------------
+def main() -> None:
+    """Read a task from standard input, and write messages to standard output."""
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what Operon prints must not get between the messages
+
+    _send(output, "started", None)
+    task: SearchTask = pickle.load(sys.stdin.buffer)
+    try:
+        search(task, lambda result: _send(output, "front", result))
+    except Exception as error:
+        _send(output, "failed", f"it failed with {describe(error)}")
+    else:
+        _send(output, "finished", None)
+
+
+def _send(output: IO[bytes], kind: str, content: Any) -> None:
+    pickle.dump((kind, content), output)
+    output.flush()
