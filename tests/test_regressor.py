@@ -14,7 +14,6 @@ from sklearn.exceptions import NotFittedError
 
 from sr_transformer import Expression, SymbolicTransformerRegressor
 from sr_transformer.errors import CheckpointError, EngineFallbackWarning, EngineUnavailableError
-from sr_transformer.search.operon import OperonEngine
 from sr_transformer.search.pysr import PySREngine
 
 COLUMNS = ["complexity", "loss", "score", "equation", "sympy_format", "source"]
@@ -198,10 +197,7 @@ def test_verbose_fit_names_its_stages(quick, product_table, capsys):
 
 
 @pytest.mark.skipif(PySREngine().unusable_reason() is None, reason="PySR runs here")
-def test_without_julia_and_operon_auto_warns_once_and_the_transformer_answers(
-    quick, product_table, monkeypatch
-):
-    monkeypatch.setattr(OperonEngine, "unusable_reason", lambda self: "Operon is not installed.")
+def test_without_julia_auto_warns_once_and_the_transformer_answers(quick, product_table):
     model = quick(search="auto")
     start = time.perf_counter()
     with pytest.warns(EngineFallbackWarning) as caught:

@@ -24,7 +24,6 @@ from sr_transformer.search import engine as engine_module
 from sr_transformer.search import pysr as pysr_module
 from sr_transformer.search.engine import SearchResult, SearchTask, resolve_engine, run_search
 from sr_transformer.search.guesses import GuessRules
-from sr_transformer.search.operon import OperonEngine
 from sr_transformer.search.pysr import (
     PySREngine,
     guess_strings,
@@ -53,12 +52,6 @@ def task() -> SearchTask:
     )
 
 
-@pytest.fixture
-def without_operon(monkeypatch):
-    """The point of a test is what happens where Operon is not installed."""
-    monkeypatch.setattr(OperonEngine, "unusable_reason", lambda self: "Operon is not installed.")
-
-
 needs_no_pysr = pytest.mark.skipif(
     PySREngine().unusable_reason() is None, reason="PySR runs here, so nothing has to fall back"
 )
@@ -78,7 +71,7 @@ def test_other_values_of_search_are_refused_with_the_allowed_ones(search):
 
 
 @needs_no_pysr
-def test_auto_falls_back_with_one_warning_that_names_reason_and_remedy(without_operon):
+def test_auto_falls_back_with_one_warning_that_names_reason_and_remedy():
     for _ in range(2):  # once for each fit, not once for each process
         with pytest.warns(EngineFallbackWarning) as caught:
             assert resolve_engine("auto") is None
@@ -103,8 +96,7 @@ def test_both_answers_come_within_five_seconds_in_a_fresh_process():
         from sr_transformer.search.engine import resolve_engine
         from sr_transformer.errors import EngineUnavailableError
         warnings.simplefilter("ignore")
-        engine = resolve_engine("auto")  # Operon's where that is installed
-        assert engine is None or engine.name == "operon"
+        assert resolve_engine("auto") is None
         try:
             resolve_engine("pysr")
         except EngineUnavailableError:
@@ -136,9 +128,7 @@ def test_missing_package_is_told_apart_from_a_broken_one(monkeypatch):
 def test_importing_the_search_package_starts_no_engine():
     code = (
         "import sys, sr_transformer.search.engine, sr_transformer.search.pysr\n"
-        "import sr_transformer.search.operon\n"
-        "heavy = ('pysr', 'juliacall', 'pyoperon', 'torch', 'sympy')\n"
-        "print([m for m in heavy if m in sys.modules])"
+        "print([m for m in ('pysr', 'juliacall', 'torch', 'sympy') if m in sys.modules])"
     )
     output = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -446,8 +436,10 @@ def test_fit_with_an_own_regressor_pools_its_front_in_the_users_units():
         """
         from sr_transformer import SymbolicTransformerRegressor
         table = pd.DataFrame(X * [1e6, 1.0], columns=["a", "b c"])
-        y = 7.0 * table["a"] * table["b c"]
-        EQUATIONS[:] = [(1, 9.0, "2.5"), (5, 0.5, "(a * b_c) * 0.9"), (4, 0.4, "twice(a)")]
+        # A law that eight draws of the Transformer do not hit.
+        y = 7.0 * table["a"] * np.sin(table["b c"] * np.sin(1.7e-6 * table["a"]))
+        found = "(a * sin(b_c * sin(a * 1.7))) * 0.9"
+        EQUATIONS[:] = [(1, 9.0, "2.5"), (11, 0.5, found), (4, 0.4, "twice(a)")]
         mine = own(unary_operators=["sin", "twice(x) = 2x"], maxsize=11)
         model = SymbolicTransformerRegressor(
             mine, n_candidates=8, unary_operators=["exp"], random_state=0
@@ -455,9 +447,9 @@ def test_fit_with_an_own_regressor_pools_its_front_in_the_users_units():
         assert model.engine_ == "pysr"
         assert isinstance(model.search_, PySRRegressor) and model.search_ is not mine
         assert model.search_.guesses and not hasattr(mine, "equations_")
-        assert 0.1 < np.median(RUNS[0]["y"]) < 10.0
+        assert 0.1 < np.median(np.abs(RUNS[0]["y"])) < 10.0
         best = model.get_best()
-        assert best["source"] == "pysr" and best["complexity"] == 5, model
+        assert best["source"] == "pysr" and best["complexity"] == 11, model
         np.testing.assert_allclose(model.predict(table), y, rtol=1e-12)
         for text in model.equations_["equation"]:
             assert Expression.parse(text, ["a", "b c"]).operators <= {"+", "*", "sin"}

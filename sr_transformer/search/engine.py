@@ -115,7 +115,7 @@ def resolve_engine(search: Any) -> SearchEngine | None:
     Parameters
     ----------
     search : {"auto", "pysr", "operon", "none"} or pysr.PySRRegressor
-        ``"auto"`` takes PySR where it can run, else Operon where that can.
+        ``"auto"`` takes PySR where it can run; Operon has to be asked for.
 
     Returns
     -------
@@ -147,17 +147,14 @@ def resolve_engine(search: Any) -> SearchEngine | None:
         )
     if search == "none":
         return None
-    reasons = []
-    for name in engines if search == "auto" else (search,):
-        engine = engines[name]()
-        reason = engine.unusable_reason()
-        if reason is None:
-            return engine
-        reasons.append(reason)
+    engine = engines["pysr" if search == "auto" else search]()
+    reason = engine.unusable_reason()
+    if reason is None:
+        return engine
     if search != "auto":
-        raise EngineUnavailableError(f"search={search!r} cannot run: {reasons[0]}")
+        raise EngineUnavailableError(f"search={search!r} cannot run: {reason}")
     warnings.warn(
-        f"No search engine is usable, so the Transformer answers alone: {' '.join(reasons)} "
+        f"PySR is not usable, so the Transformer answers alone: {reason} "
         "Or pass search='none' to do without an engine and without this warning.",
         EngineFallbackWarning,
         stacklevel=3,
