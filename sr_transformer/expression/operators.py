@@ -37,8 +37,6 @@ class Operator:
         The same template in NumPy's names (``np`` imported).
     precedence : int
         Binding strength in infix text; 0 for operators written as a function call.
-    commutative : bool
-        Whether the two arguments may be swapped.
     """
 
     name: str
@@ -48,7 +46,6 @@ class Operator:
     sympy: str
     python: str
     precedence: int = 0
-    commutative: bool = False
 
     @property
     def infix(self) -> bool:
@@ -74,18 +71,18 @@ def _minimum_derivative(_: Array, a: Array, b: Array) -> tuple[Array, Array]:
 
 
 _ROWS = (
-    Operator("+", 2, np.add, lambda v, a, b: (1.0, 1.0), "({0} + {1})", "({0} + {1})", 1, True),
+    Operator("+", 2, np.add, lambda v, a, b: (1.0, 1.0), "({0} + {1})", "({0} + {1})", 1),
     Operator("-", 2, np.subtract, lambda v, a, b: (1.0, -1.0), "({0} - {1})", "({0} - {1})", 1),
-    Operator("*", 2, np.multiply, lambda v, a, b: (b, a), "({0} * {1})", "({0} * {1})", 2, True),
+    Operator("*", 2, np.multiply, lambda v, a, b: (b, a), "({0} * {1})", "({0} * {1})", 2),
     Operator(
         "/", 2, np.divide, lambda v, a, b: (1.0 / b, -v / b), "({0} / {1})", "({0} / {1})", 2
     ),
     Operator("^", 2, np.power, _power_derivative, "({0} ** {1})", "({0} ** {1})", 4),
     Operator(
-        "max", 2, np.maximum, _maximum_derivative, "Max({0}, {1})", "np.maximum({0}, {1})", 0, True
+        "max", 2, np.maximum, _maximum_derivative, "Max({0}, {1})", "np.maximum({0}, {1})"
     ),
     Operator(
-        "min", 2, np.minimum, _minimum_derivative, "Min({0}, {1})", "np.minimum({0}, {1})", 0, True
+        "min", 2, np.minimum, _minimum_derivative, "Min({0}, {1})", "np.minimum({0}, {1})"
     ),
     Operator("neg", 1, np.negative, lambda v, a: (-1.0,), "(-{0})", "(-{0})"),
     Operator("inv", 1, np.reciprocal, lambda v, a: (-v * v,), "(1 / {0})", "(1.0 / {0})"),

@@ -56,7 +56,6 @@ class Vocabulary:
         variables = [f"x{i}" for i in range(N_VARIABLES)]
 
         self.tokens = ["<pad>", "<bos>", "<eos>", *operators, *variables]
-        self.first_variable = 3 + len(operators)
         self.first_constant = len(self.tokens)
         self.tokens += [f"{value:.6g}" for value in numbers]
         self.n_constant_tokens = len(numbers)

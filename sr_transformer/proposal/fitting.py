@@ -103,6 +103,8 @@ class Fitter:
     ) -> list[tuple[Expression, float]]:
         table = self.table
         can_rescale = {"+", "*"} <= self.operators
+        mean = Expression(["c"], [float(np.average(table.y, weights=table.weight))])
+        loss_of_mean = loss_of(mean, table.X, table.y, table.weight)
         fitted = []
         for starts, seed in zip(groups, seeds, strict=True):
             if time.perf_counter() > self.deadline:
@@ -119,16 +121,10 @@ class Fitter:
             fitted.append((formula, loss))
             if can_rescale and len(formula.symbols) + 4 <= self.maxsize and loss > self.exact:
                 better = rescaled(formula, table.X, table.y, table.weight)
-                if better is None or loss_of(
-                    better, table.X, table.y, table.weight
-                ) > _WORTH_RESCALING * min(loss, self._loss_of_mean):
-                    continue
-                fitted.append(refit(better, table.X, table.y, table.weight))
+                bound = _WORTH_RESCALING * min(loss, loss_of_mean)
+                if better and loss_of(better, table.X, table.y, table.weight) <= bound:
+                    fitted.append(refit(better, table.X, table.y, table.weight))
         return fitted
-
-    @property
-    def _loss_of_mean(self) -> float:
-        return float(np.average((self.table.y - self.table.y.mean()) ** 2))
 
     def repair(
         self,
