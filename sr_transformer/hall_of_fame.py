@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sr_transformer.description_length import Sample, description_length
 from sr_transformer.expression import Expression
+from sr_transformer.rounding import with_simple_constants
 from sr_transformer.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 
-MODEL_SELECTIONS = ("best", "accuracy", "score")
+MODEL_SELECTIONS = ("description_length", "best", "accuracy", "score")
 
 # Mean squared error relative to mean(y^2) that float64 rounding alone leaves behind, about
 # (2^-50)^2: below it a longer formula only fits the rounding.
@@ -33,6 +35,9 @@ _LONGEST_SYMPY = 60
 
 # Largest power of ten of y whose square is still safely inside float64's range.
 _SAFE_EXPONENT = 100
+
+# Rows on which constants are compared with simple numbers.
+_ROUNDING_ROWS = 10_000
 
 # Row evaluations spent on bringing proposals to the user's units: 100,000 formulas of 200 rows,
 # but of a million rows only the fewest.
@@ -76,8 +81,11 @@ class HallOfFame:
         Operators that the formulas may use, for :meth:`guesses`.
     maxsize : int or None
         Largest complexity, for :meth:`guesses`.
-    model_selection : {"best", "accuracy", "score"}
-        The rule by which one row is chosen.
+    model_selection : {"description_length", "best", "accuracy", "score"}
+        The rule by which one row is chosen; see :meth:`select`.
+    sample : Sample or None
+        Of the table, for description lengths; without it the rule ``"description_length"`` cannot
+        be used.
     loss_floor : float
         Losses below count as equal to it.
     loss_exponent : int
@@ -92,6 +100,7 @@ class HallOfFame:
         operators: Iterable[str] | None = None,
         maxsize: int | None = None,
         model_selection: str = "best",
+        sample: Sample | None = None,
         loss_floor: float = 0.0,
         loss_exponent: int = 0,
     ) -> None:
@@ -99,6 +108,7 @@ class HallOfFame:
         self.operators = None if operators is None else frozenset(operators)
         self.maxsize = maxsize
         self.model_selection = check_model_selection(model_selection)
+        self.sample = sample
         self.loss_floor = loss_floor
         self.loss_exponent = loss_exponent
         self._pool: dict[tuple[str, ...], Candidate] = {}
@@ -149,11 +159,15 @@ class HallOfFame:
         exponent = scaling.y_exponent if abs(scaling.y_exponent) > _SAFE_EXPONENT else 0
         unit = Scaling((), exponent)
         loss_of = _Loss(X, y, sample_weight, unit)
+        sample = Sample(
+            Sample.rows_of(len(y), sample_weight), X.shape[1], loss_of.variance, len(operators)
+        )
         hall = cls(
             variable_names,
             operators=operators,
             maxsize=maxsize,
             model_selection=model_selection,
+            sample=sample,
             loss_floor=_ROUNDING * loss_of.mean_square,
             loss_exponent=exponent,
         )
@@ -171,7 +185,31 @@ class HallOfFame:
                     shown, loss = shorter, shorter_loss
             if maxsize is None or shown.complexity() <= maxsize:
                 hall.add(Candidate(shown, loss, candidate.source))
+        hall._simplify_constants(loss_of, sample)
         return hall
+
+    def _simplify_constants(self, loss_of: _Loss, sample: Sample) -> None:
+        """Let simple numbers take the place of constants on the front where the table agrees."""
+        some = loss_of.on_some_rows(_ROUNDING_ROWS)
+        sample = replace(
+            sample, n_rows=min(sample.n_rows, Sample.rows_of(len(some.y), some.weights))
+        )
+        tried: set[Expression] = set()
+        # A rival may take the place of a formula whose loss has risen a little; it is next.
+        while untried := [c for c in self.front if c.expression not in tried]:
+            for candidate in untried:
+                tried.add(candidate.expression)
+                simple, _ = with_simple_constants(
+                    candidate.expression, some.X, some.weights, some, sample, self.loss_floor
+                )
+                if simple == candidate.expression:
+                    continue
+                shorter = simple.simplify()
+                if shorter.complexity() < simple.complexity():
+                    simple = shorter if shorter.operators <= self.operators else simple
+                del self._pool[candidate.expression.simplify().symbols]
+                self._front = self._frame = None
+                self.add(Candidate(simple, loss_of(simple), candidate.source))
 
     # --- filling ------------------------------------------------------------------------------
     def add(self, candidate: Candidate) -> bool:
@@ -237,19 +275,45 @@ class HallOfFame:
             before = candidate
         return scores
 
+    @property
+    def description_lengths(self) -> list[float]:
+        """Nats that it takes to write down y by each row; only differences have a meaning.
+
+        See :func:`sr_transformer.description_length.description_length`.
+
+        Raises
+        ------
+        ValueError
+            If this object was made without ``sample``.
+        """
+        if self.sample is None:
+            raise ValueError(
+                "Description lengths need the size of the table: make the hall of fame with "
+                f"sample=..., or select by {', '.join(map(repr, MODEL_SELECTIONS[1:]))}."
+            )
+        smallest = np.finfo(float).tiny
+        return [
+            description_length(c.expression, max(self._floored(c.loss), smallest), self.sample)
+            for c in self.front
+        ]
+
     def select(self, model_selection: str | None = None) -> int:
         """Row of the front that a rule chooses.
 
         Parameters
         ----------
-        model_selection : {"best", "accuracy", "score"} or None
-            ``"accuracy"``: the smallest loss. ``"score"``: the highest score. ``"best"``: the
-            highest score among the rows whose loss is at most 1.5 times the smallest. These are
-            PySR's meanings. ``None`` for the rule of this object.
+        model_selection : {"description_length", "best", "accuracy", "score"} or None
+            ``"description_length"``: the formula that describes y in the fewest nats, its own
+            text and constants included, so that noise does not pay for symbols. ``"accuracy"``:
+            the smallest loss. ``"score"``: the highest score. ``"best"``: the highest score among
+            the rows whose loss is at most 1.5 times the smallest. The last three have PySR's
+            meanings. ``None`` for the rule of this object.
         """
         rule = check_model_selection(model_selection or self.model_selection)
         if not self.front:
             raise ValueError("The hall of fame is empty: there is no formula to select.")
+        if rule == "description_length":
+            return int(np.argmin(self.description_lengths))
         losses = np.array([self._floored(c.loss) for c in self.front])
         if rule == "accuracy":
             return int(np.argmin(losses))
@@ -280,7 +344,8 @@ class HallOfFame:
         -------
         DataFrame
             Columns ``complexity``, ``loss``, ``score``, ``equation`` (text with all digits),
-            ``sympy_format`` (``None`` for formulas of more than 60 symbols) and ``source``.
+            ``sympy_format`` (``None`` for formulas of more than 60 symbols), ``source`` and, where
+            the table's size is known, ``description_length``.
         """
         import pandas as pd
 
@@ -289,7 +354,7 @@ class HallOfFame:
         return self._frame.copy()
 
     def _build_frame(self, pd: ModuleType) -> pd.DataFrame:
-        return pd.DataFrame(
+        frame = pd.DataFrame(
             {
                 "complexity": [c.complexity for c in self.front],
                 "loss": [self.shown_loss(c) for c in self.front],
@@ -307,6 +372,9 @@ class HallOfFame:
                 "source": [c.source for c in self.front],
             }
         )
+        if self.sample is not None:
+            frame["description_length"] = self.description_lengths
+        return frame
 
     def __repr__(self) -> str:
         if not self.front:
@@ -406,22 +474,33 @@ class _Loss:
     """Weighted mean squared error of a formula, in units of ``10 ** (2 * unit.y_exponent)``."""
 
     def __init__(self, X: Array, y: Array, weights: Array | None, unit: Scaling) -> None:
-        self._X = np.asfortranarray(X)  # one column after the other: the formulas read columns
-        self._y = y
-        self._weights = None if weights is None else weights / weights.sum()
+        self.X = np.asfortranarray(X)  # one column after the other: the formulas read columns
+        self.y = y
+        self.weights = None if weights is None else weights / weights.sum()
         self._unit = unit
         self.mean_square = self._mean_square(y)
 
     def __call__(self, expression: Expression) -> float:
         with np.errstate(all="ignore"):
-            return self._mean_square(expression.evaluate(self._X) - self._y)
+            return self._mean_square(expression.evaluate(self.X) - self.y)
 
     def _mean_square(self, values: Array) -> float:
         with np.errstate(all="ignore"):
             values = self._unit.scale_y(values)
-            if self._weights is None:
+            if self.weights is None:
                 return float(np.mean(values * values))
-            return float(self._weights @ (values * values))
+            return float(self.weights @ (values * values))
+
+    @property
+    def variance(self) -> float:
+        """Loss of the best constant."""
+        return self._mean_square(self.y - np.average(self.y, weights=self.weights))
+
+    def on_some_rows(self, most: int) -> _Loss:
+        """The same on at most so many rows, spread over the table."""
+        step = -(-len(self.y) // most)
+        weights = None if self.weights is None else self.weights[::step]
+        return _Loss(self.X[::step], self.y[::step], weights, self._unit)
 
 
 def _spelled(expression: Expression, operators: frozenset[str]) -> Expression | None:

@@ -1,0 +1,162 @@
+"""Constants that are simple numbers in truth: 1.4999987 becomes 3/2 where the data agree.
+
+A constant is only replaced where the data cannot tell the two values apart, and where the simple
+one takes fewer nats to write down (:mod:`sr_transformer.description_length`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from sr_transformer.description_length import Sample, description_length, simple_cost
+from sr_transformer.expression import Expression
+from sr_transformer.expression.operators import ARITY, CONSTANT
+
+Array = np.ndarray
+
+# Nats that the residuals may grow by: half of one is one standard error of one constant. Exponents
+# are simple numbers in most laws, so that those get two standard errors.
+_TOLERATED = 0.5
+_TOLERATED_EXPONENT = 2.0
+
+_MULTIPLES = (1.0, 2.0, 3.0, 4.0, 6.0)  # of a simple value that shall be whole
+_UNITS = (1.0, math.pi, 1.0 / math.pi)
+# Larger relative standard errors leave a constant as it is: any number would do for it.
+_LARGEST_ERROR = 0.1
+
+_NEAREST = 2  # simple values that are tried for each constant
+_MOST_CONSTANTS = 12
+
+
+def with_simple_constants(
+    expression: Expression,
+    X: Array,
+    sample_weight: Array | None,
+    loss_of: Callable[[Expression], float],
+    sample: Sample,
+    loss_floor: float,
+) -> tuple[Expression, float]:
+    """Replace fitted constants by simple numbers where the data allow it.
+
+    The other constants follow by one Gauss-Newton step, which is exact to second order.
+
+    Parameters
+    ----------
+    expression : Expression
+        A formula whose constants are fitted.
+    X : ndarray of shape (n_rows, n_columns)
+    sample_weight : ndarray of shape (n_rows,) or None
+    loss_of : callable
+        Mean squared error of a formula on these rows.
+    sample : Sample
+    loss_floor : float
+        Losses below are rounding errors.
+
+    Returns
+    -------
+    expression : Expression
+        The same formula, perhaps with other constants.
+    loss : float
+        Its mean squared error.
+    """
+    loss = loss_of(expression)
+    if not 0 < len(expression.constants) <= _MOST_CONSTANTS or not math.isfinite(loss):
+        return expression, loss
+    slopes = _slopes(expression, X, sample_weight)
+    if slopes is None:
+        return expression, loss
+
+    def length(formula: Expression, loss: float) -> float:
+        return description_length(formula, max(loss, floor), sample)
+
+    constants = np.array(expression.constants)
+    exponents = _exponents(expression)
+    free = [i for i, c in enumerate(constants) if math.isinf(simple_cost(float(c)))]
+    floor = max(loss_floor, np.finfo(float).tiny)
+    first = max(loss, floor)
+    while free:
+        moves = _moves(constants, free, exponents, slopes, first)
+        for index, moved in moves:
+            trial = expression.with_constants(moved)
+            trial_loss = loss_of(trial)
+            if not math.isfinite(trial_loss):
+                continue
+            grown = 0.5 * sample.n_rows * math.log(max(trial_loss, floor) / first)
+            tolerated = _TOLERATED_EXPONENT if index in exponents else _TOLERATED
+            if grown <= tolerated and length(trial, trial_loss) < length(expression, loss):
+                expression, loss, constants = trial, trial_loss, moved
+                free = [i for i in free if i != index]
+                break
+        else:
+            break
+    return expression, loss
+
+
+def _exponents(expression: Expression) -> set[int]:
+    """Numbers of the constants that are exponents."""
+    found = set()
+    number = 0
+    waiting: list[tuple[str, int]] = []  # operators and how many arguments they miss
+    for symbol in expression.symbols:
+        if symbol == CONSTANT:
+            if waiting and waiting[-1] == ("^", 1):
+                found.add(number)
+            number += 1
+        if symbol in ARITY:
+            waiting.append((symbol, ARITY[symbol]))
+            continue
+        while waiting:
+            operator, missing = waiting.pop()
+            if missing > 1:
+                waiting.append((operator, missing - 1))
+                break
+    return found
+
+
+def _slopes(expression: Expression, X: Array, sample_weight: Array | None) -> Array | None:
+    """Derivatives (n_rows, n_constants) by the constants, weighted; None where undefined."""
+    _, derivatives = expression.program.jacobian(X.T, list(expression.constants))
+    with np.errstate(all="ignore"):
+        if sample_weight is not None:
+            derivatives = derivatives * np.sqrt(sample_weight / sample_weight.mean())[:, None]
+        size = np.sqrt(np.einsum("ij,ij->j", derivatives, derivatives))
+    return derivatives if np.isfinite(size).all() and (size > 0).all() else None
+
+
+def _moves(
+    constants: Array, free: list[int], exponents: set[int], slopes: Array, loss: float
+) -> list[tuple[int, Array]]:
+    """Constants with one more of them simple, the smallest expected rise of the error first."""
+    part = slopes[:, free]
+    scale = np.sqrt(np.einsum("ij,ij->j", part, part))
+    covariance = np.linalg.pinv((part / scale).T @ (part / scale), hermitian=True)
+    covariance /= np.outer(scale, scale)
+    ranked = []
+    for position, index in enumerate(free):
+        variance = covariance[position, position]
+        if not 0 < math.sqrt(variance * loss) <= _LARGEST_ERROR * abs(constants[index]):
+            continue
+        units = _UNITS[:1] if index in exponents else _UNITS
+        for value in _near(float(constants[index]), units):
+            step = value - constants[index]
+            moved = constants.copy()
+            moved[free] += covariance[:, position] * (step / variance)
+            moved[index] = value
+            ranked.append((step * step / variance, index, moved))
+    ranked.sort(key=lambda move: move[0])
+    return [(index, moved) for _, index, moved in ranked]
+
+
+def _near(constant: float, units: tuple[float, ...]) -> list[float]:
+    """Simple values close to a constant."""
+    values: dict[float, float] = {}
+    for unit in units:
+        for multiple in _MULTIPLES:
+            numerator = round(constant / unit * multiple)
+            value = numerator / multiple * unit
+            if numerator and math.isfinite(simple_cost(value)):
+                values[value] = abs(value - constant)
+    return sorted(values, key=values.__getitem__)[:_NEAREST]
