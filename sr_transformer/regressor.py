@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY, check_operators
 from sr_transformer.hall_of_fame import Candidate, HallOfFame, check_model_selection
-from sr_transformer.scaling import Scaling
 from sr_transformer.search.engine import SearchEngine, SearchTask, resolve_engine, run_search
+from sr_transformer.table import UserTable, check_table, column_names, merge_repeated_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,9 +34,6 @@ _N_GUESSES = 50
 
 # An engine's formulas are refitted on at most so many rows, drawn at random.
 _REFIT_ROWS = 10_000
-
-# Repeated rows are merged in tables of up to so many numbers; above, sorting costs seconds.
-_MERGED_NUMBERS = 2_000_000
 
 
 class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
@@ -173,7 +170,7 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         """
         started = perf_counter()
         operators, maxsize = self._check_parameters()
-        X, y, weights = self._check_table(X, y, sample_weight)
+        X, y, weights = check_table(self, X, y, sample_weight)
         random_state = check_random_state(self.random_state)
         # Before torch is imported: Julia can crash when it is loaded second.
         engine = resolve_engine(self.search)
@@ -185,15 +182,13 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
             maxsize, longest = engine.maxsize, None
         self.timings_ = {"start": perf_counter() - started}
 
-        # A formula of a scaled table is written back with factors, so that "*" is needed.
-        scaling = Scaling.of(X, y) if "*" in operators else Scaling.identity(X.shape[1])
-        scaled = (scaling.scale_X(X), scaling.scale_y(y))
-        _check_squares(y, scaled[1])
-        candidates = self._propose(scaled, weights, operators, maxsize, engine, random_state)
-        table = _UserTable(X, y, weights, scaling, operators, longest, self._names())
+        table = UserTable(
+            *merge_repeated_rows(X, y, weights), operators, longest, column_names(self)
+        )
+        candidates = self._propose(table, maxsize, engine, random_state)
         self._forget_search()
         if engine is not None:
-            candidates += self._search(engine, table, scaled, maxsize, candidates, random_state)
+            candidates += self._search(engine, table, maxsize, candidates, random_state)
 
         selecting = perf_counter()
         self.hall_of_fame_ = table.pool(candidates, self.model_selection)
@@ -221,39 +216,9 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
             )
         return operators, int(self.maxsize)
 
-    def _check_table(self, X: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
-        """Finite float64 arrays; weights are ``None`` where all rows count the same."""
-        try:
-            X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
-        except ValueError as error:
-            raise _name_text_column(X, error) from error
-        try:
-            y = np.asarray(y, dtype=np.float64)
-        except ValueError as error:
-            raise ValueError(f"y holds something that is not a number: {error}.") from error
-        _check_names(self._names())
-        weights = None
-        if sample_weight is not None:
-            weights = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-            used = weights > 0
-            if used.sum() < 2:
-                raise ValueError(
-                    f"sample_weight is above 0 in {used.sum()} rows; at least 2 are needed."
-                )
-            X, y, weights = X[used], y[used], weights[used]
-        if X.shape[0] * (X.shape[1] + 1) <= _MERGED_NUMBERS:
-            X, y, weights = _merge_repeated_rows(X, y, weights)
-        if weights is not None and np.all(weights == weights[0]):
-            weights = None
-        return X, y, weights
-
     def _propose(
         self,
-        scaled: tuple[Array, Array],
-        weights: Array | None,
-        operators: frozenset[str],
+        table: UserTable,
         maxsize: int,
         engine: SearchEngine | None,
         random_state: np.random.RandomState,
@@ -269,10 +234,11 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         if timeout is not None and engine is not None:
             timeout *= _PROPOSAL_SHARE
         return propose_candidates(
-            *scaled,
+            table.scaled_X,
+            table.scaled_y,
             sampler=sampler,
-            sample_weight=weights,
-            operators=operators,
+            sample_weight=table.weights,
+            operators=table.operators,
             maxsize=maxsize,
             n_candidates=self.n_candidates,
             temperature=self.temperature,
@@ -292,8 +258,7 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
     def _search(
         self,
         engine: SearchEngine,
-        table: _UserTable,
-        scaled: tuple[Array, Array],
+        table: UserTable,
         maxsize: int,
         candidates: list[Candidate],
         random_state: np.random.RandomState,
@@ -306,7 +271,7 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         if engine.scaled:
             pool = HallOfFame()
             pool.extend(candidates)
-            X, y = scaled
+            X, y = table.scaled_X, table.scaled_y
         else:
             pool = table.pool(candidates)
             X, y = table.X, table.y
@@ -340,7 +305,7 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         rows = slice(None)
         if len(y) > _REFIT_ROWS:
             rows = np.sort(random_state.choice(len(y), _REFIT_ROWS, replace=False))
-        X, y = scaled[0][rows], scaled[1][rows]
+        X, y = table.scaled_X[rows], table.scaled_y[rows]
         weights = None if table.weights is None else table.weights[rows]
         found = []
         for expression in result.expressions:
@@ -381,11 +346,11 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
 
     def sympy(self, index: int | None = None) -> sympy.Basic:
         """A formula as a SymPy expression; ``index`` as in :meth:`predict`."""
-        return self._candidate(index).expression.to_sympy(self._names())
+        return self._candidate(index).expression.to_sympy(column_names(self))
 
     def latex(self, index: int | None = None, precision: int = 4) -> str:
         """A formula in LaTeX, with constants of ``precision`` digits; ``index`` as there."""
-        return self._candidate(index).expression.to_latex(self._names(), precision)
+        return self._candidate(index).expression.to_latex(column_names(self), precision)
 
     def get_best(self, index: int | None = None) -> pd.Series:
         """A row of ``equations_``; ``index`` as in :meth:`predict`."""
@@ -431,48 +396,6 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
             )
         return self.hall_of_fame_[index]
 
-    def _names(self) -> tuple[str, ...]:
-        """Names of the columns: the table's own, or x0, x1, ..."""
-        if hasattr(self, "feature_names_in_"):
-            return tuple(map(str, self.feature_names_in_))
-        return tuple(f"x{i}" for i in range(self.n_features_in_))
-
-
-class _UserTable:
-    """A checked table in the user's units and what formulas of it may look like."""
-
-    def __init__(
-        self,
-        X: Array,
-        y: Array,
-        weights: Array | None,
-        scaling: Scaling,
-        operators: frozenset[str],
-        maxsize: int | None,
-        names: tuple[str, ...],
-    ) -> None:
-        self.X = X
-        self.y = y
-        self.weights = weights
-        self.scaling = scaling
-        self.operators = operators
-        self.maxsize = maxsize
-        self.names = names
-
-    def pool(self, candidates: list[Candidate], model_selection: str = "best") -> HallOfFame:
-        """Hall of fame, in the user's units, of formulas of the scaled table."""
-        return HallOfFame.in_user_units(
-            candidates,
-            self.X,
-            self.y,
-            sample_weight=self.weights,
-            scaling=self.scaling,
-            operators=self.operators,
-            maxsize=self.maxsize,
-            variable_names=self.names,
-            model_selection=model_selection,
-        )
-
 
 def _check_number(
     name: str, value: Any, kind: type, at_least: float | None = None, above: float | None = None
@@ -488,58 +411,3 @@ def _check_number(
     if not valid:
         noun = "a whole number" if kind is Integral else "a number"
         raise ValueError(f"{name} is {value!r}; it must be {noun} {bound}.")
-
-
-def _check_names(names: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise ValueError(
-                f"several columns have the name {name!r}, so that a formula could not say which "
-                "one it means; rename them."
-            )
-        seen.add(name)
-
-
-def _name_text_column(X: Any, error: ValueError) -> ValueError:
-    """The error, or a clearer one where a DataFrame's column of text is the reason."""
-    if "could not convert string" not in str(error) or not hasattr(X, "columns"):
-        return error
-    for column in X.columns:
-        try:
-            np.asarray(X[column], dtype=np.float64)
-        except (ValueError, TypeError):
-            return ValueError(
-                f"column {column!r} holds something that is not a number ({error}). Leave the "
-                "column out or write it in numbers."
-            )
-    return error
-
-
-def _check_squares(y: Array, scaled: Array) -> None:
-    """Raise ValueError where the squared errors of the scaled y would overflow."""
-    with np.errstate(over="ignore"):
-        if np.isfinite(np.sum(np.square(scaled))):
-            return
-    raise ValueError(
-        f"y reaches {np.abs(y).max():.3g} with a typical size of {np.median(np.abs(y)):.3g}: "
-        "squared errors overflow at such a spread. Fit log(y), or leave the outliers out."
-    )
-
-
-def _merge_repeated_rows(
-    X: Array, y: Array, weights: Array | None
-) -> tuple[Array, Array, Array | None]:
-    """Each different row once, in a fixed order, with the sum of its weights.
-
-    The squared error stays the same, and so repeating a row is the same as giving it weight, and
-    the order of the rows does not matter.
-    """
-    rows = np.column_stack([X, y])
-    order = np.lexsort(rows.T)
-    rows = rows[order]
-    first = np.flatnonzero(np.append(True, np.any(rows[1:] != rows[:-1], axis=1)))
-    if len(first) == len(y):
-        return X[order], y[order], None if weights is None else weights[order]
-    ones = np.ones(len(y)) if weights is None else weights[order]
-    return rows[first, :-1], rows[first, -1], np.add.reduceat(ones, first)
