@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY, check_operators
-from sr_transformer.hall_of_fame import Candidate, HallOfFame, check_model_selection
-from sr_transformer.search.engine import SearchEngine, SearchTask, resolve_engine, run_search
+from sr_transformer.hall_of_fame import Candidate, check_model_selection
+from sr_transformer.progress import Stages
+from sr_transformer.search.engine import SearchEngine, resolve_engine
+from sr_transformer.search.seeding import SeedingReport, finished, is_explained, seeded_search
 from sr_transformer.table import UserTable, check_table, column_names, merge_repeated_rows
 
 if TYPE_CHECKING:
@@ -28,12 +29,6 @@ Array = np.ndarray
 
 # Share of timeout_in_seconds that proposing may use where a search follows.
 _PROPOSAL_SHARE = 0.3
-
-# Formulas that seed an engine: as many as PySR was measured with.
-_N_GUESSES = 50
-
-# An engine's formulas are refitted on at most so many rows, drawn at random.
-_REFIT_ROWS = 10_000
 
 
 class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
@@ -72,7 +67,7 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
     random_state : int, RandomState or None, default=None
         Seed. With one, the engine too runs repeatably, which makes it use one core only.
     verbose : int, default=0
-        Above 0 the stages are printed.
+        1 shows the stages and a progress bar on standard error; 2 also what the engine prints.
 
     Attributes
     ----------
@@ -86,8 +81,12 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         The fitted engine, only where one ran. It saw the table with each column and y divided by
         a power of ten; the formulas of ``equations_`` are in the units of the table itself. It is
         not part of a pickle, so that a model can be loaded where Julia is not.
+    seeding_report_ : SeedingReport
+        What became of the Transformer's formulas in the engine: how many it accepted, how many
+        survived there, how many it improved on; or why no search ran. Print it.
     timings_ : dict of str to float
-        Seconds of each stage.
+        Seconds of each stage. ``"start"``, of the network and the engine, is not counted for
+        ``timeout_in_seconds``.
     n_features_in_ : int
     feature_names_in_ : ndarray of str, only for tables with named columns
 
@@ -168,33 +167,25 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         SearchInterruptedWarning
             If the engine was interrupted or failed.
         """
-        started = perf_counter()
         operators, maxsize = self._check_parameters()
-        X, y, weights = check_table(self, X, y, sample_weight)
-        random_state = check_random_state(self.random_state)
-        # Before torch is imported: Julia can crash when it is loaded second.
-        engine = resolve_engine(self.search)
-        longest: int | None = maxsize
-        if engine is not None and engine.operators is not None:
-            operators = engine.operators
-        if engine is not None and engine.maxsize is not None:
-            # Its settings may count complexity otherwise, so that only the engine applies them.
-            maxsize, longest = engine.maxsize, None
-        self.timings_ = {"start": perf_counter() - started}
-
-        table = UserTable(
-            *merge_repeated_rows(X, y, weights), operators, longest, column_names(self)
-        )
-        candidates = self._propose(table, maxsize, engine, random_state)
         self._forget_search()
-        if engine is not None:
-            candidates += self._search(engine, table, maxsize, candidates, random_state)
-
-        selecting = perf_counter()
-        self.hall_of_fame_ = table.pool(candidates, self.model_selection)
-        self.timings_["select"] = perf_counter() - selecting
-        self.timings_["total"] = perf_counter() - started
-        self._say(f"{len(self.hall_of_fame_)} formulas after {self.timings_['total']:.1f} s")
+        with Stages(self.timeout_in_seconds, int(self.verbose), self._say) as stages:
+            self.timings_ = stages.timings
+            with stages.measure("start"):
+                X, y, weights = check_table(self, X, y, sample_weight)
+                # Before torch is imported: Julia can crash when it is loaded second.
+                engine = resolve_engine(self.search)
+            longest: int | None = maxsize
+            if engine is not None and engine.operators is not None:
+                operators = engine.operators
+            if engine is not None and engine.maxsize is not None:
+                # Its settings may count complexity otherwise, so that only the engine applies them.
+                maxsize, longest = engine.maxsize, None
+            table = UserTable(
+                *merge_repeated_rows(X, y, weights), operators, longest, column_names(self)
+            )
+            self._fit_table(table, engine, maxsize, stages)
+            stages.say(f"{len(self.hall_of_fame_)} formulas")
         return self
 
     def _check_parameters(self) -> tuple[frozenset[str], int]:
@@ -216,36 +207,62 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
             )
         return operators, int(self.maxsize)
 
+    def _fit_table(
+        self, table: UserTable, engine: SearchEngine | None, maxsize: int, stages: Stages
+    ) -> None:
+        """Propose, search and pool."""
+        random_state = check_random_state(self.random_state)
+        left = stages.share(1.0)
+        limit = stages.share(1.0 if engine is None else _PROPOSAL_SHARE)
+        begun = stages.used()
+        candidates = self._propose(table, maxsize, limit, random_state, stages)
+        if engine is None:
+            not_run = "search='none'" if self.search == "none" else "no engine can run here"
+            self.seeding_report_ = SeedingReport(engine=None, not_run=not_run)
+        else:
+            n_columns = table.X.shape[1]
+            candidates = [c for c in candidates if engine.admits(c.expression, n_columns)]
+            if is_explained(table, candidates):
+                self.seeding_report_ = SeedingReport(
+                    engine=engine.name,
+                    not_run="a proposed formula explains the table to machine precision",
+                    seconds={"propose": stages.used() - begun},
+                )
+            else:
+                candidates = self._search(
+                    engine, table, candidates, maxsize, left, random_state, stages
+                )
+        with stages.measure("select"):
+            self.hall_of_fame_ = table.pool(candidates, self.model_selection)
+
     def _propose(
         self,
         table: UserTable,
         maxsize: int,
-        engine: SearchEngine | None,
+        left: Callable[[], float | None],
         random_state: np.random.RandomState,
+        stages: Stages,
     ) -> list[Candidate]:
         """The Transformer's fitted formulas, in scaled units."""
         from sr_transformer.proposal.propose import propose_candidates
 
-        loading = perf_counter()
-        sampler = self._sampler()
-        self.timings_["start"] += perf_counter() - loading
-        self._say(f"proposing {self.n_candidates} formulas")
-        timeout = self.timeout_in_seconds
-        if timeout is not None and engine is not None:
-            timeout *= _PROPOSAL_SHARE
+        X, y = table.scaled_X, table.scaled_y
+        with stages.measure("start"):
+            sampler = self._sampler()
+        stages.say(f"proposing {self.n_candidates} formulas")
         return propose_candidates(
-            table.scaled_X,
-            table.scaled_y,
+            X,
+            y,
             sampler=sampler,
             sample_weight=table.weights,
             operators=table.operators,
             maxsize=maxsize,
             n_candidates=self.n_candidates,
             temperature=self.temperature,
-            timeout_in_seconds=timeout,
+            timeout_in_seconds=left(),
             random_state=random_state,
             n_jobs=self.n_jobs,
-            timings=self.timings_,
+            timings=stages.timings,
         )
 
     def _sampler(self) -> Sampler:
@@ -259,62 +276,35 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         self,
         engine: SearchEngine,
         table: UserTable,
-        maxsize: int,
         candidates: list[Candidate],
+        maxsize: int,
+        left: Callable[[], float | None],
         random_state: np.random.RandomState,
+        stages: Stages,
     ) -> list[Candidate]:
-        """The engine's formulas, refitted, in scaled units."""
-        from sr_transformer.proposal.constants import refit
-
-        started = perf_counter()
+        """The candidates and the engine's formulas, refitted, in scaled units."""
         seed = int(random_state.randint(2**31 - 1)) if self.random_state is not None else None
-        if engine.scaled:
-            pool = HallOfFame()
-            pool.extend(candidates)
-            X, y = table.scaled_X, table.scaled_y
-        else:
-            pool = table.pool(candidates)
-            X, y = table.X, table.y
-        remaining = self.timeout_in_seconds
-        if remaining is not None:
-            # The start of the engine and of the network is not counted.
-            used = sum(s for stage, s in self.timings_.items() if stage != "start")
-            remaining = max(remaining - used, 1.0)
-        self._say(f"searching with {engine.name}")
-        result = run_search(
+        proposing = stages.used()
+        stages.say(f"searching with {engine.name}")
+        result = seeded_search(
             engine,
-            SearchTask(
-                X=X,
-                y=y,
-                weights=table.weights,
-                guesses=[candidate.expression for candidate in pool.ladder(_N_GUESSES)],
-                operators=table.operators,
-                maxsize=maxsize,
-                timeout_in_seconds=remaining,
-                random_state=seed,
-                variable_names=table.names,
-                verbose=self.verbose,
-            ),
+            table,
+            candidates,
+            maxsize=maxsize,
+            seed=seed,
+            left=left,
+            clock=stages.elapsed,
+            verbose=int(self.verbose),
         )
+        self.seeding_report_ = finished(result.report, proposing)
+        for stage, seconds in result.report.seconds.items():
+            stages.add(stage, seconds)
         if result.fitted is not None:
             self.search_ = result.fitted
-        if result.expressions:
+        if result.candidates:
             self.engine_ = engine.name
-        if result.n_unreadable:
-            self._say(f"{result.n_unreadable} formulas of search_ use operators unknown here")
-        rows = slice(None)
-        if len(y) > _REFIT_ROWS:
-            rows = np.sort(random_state.choice(len(y), _REFIT_ROWS, replace=False))
-        X, y = table.scaled_X[rows], table.scaled_y[rows]
-        weights = None if table.weights is None else table.weights[rows]
-        found = []
-        for expression in result.expressions:
-            if not engine.scaled:
-                expression = table.scaling.to_scaled_units(expression)
-            found.append(Candidate(*refit(expression, X, y, weights), source=engine.name))
-        self.timings_["start"] += result.start_seconds
-        self.timings_["search"] = perf_counter() - started - result.start_seconds
-        return found
+        stages.say(repr(self.seeding_report_))
+        return candidates + result.candidates
 
     def _forget_search(self) -> None:
         self.engine_ = "transformer"
@@ -322,8 +312,7 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
             del self.search_
 
     def _say(self, text: str) -> None:
-        if self.verbose > 0:
-            print(f"sr-transformer: {text}", flush=True)
+        """Is told each stage of a fit; the command line shows them its own way."""
 
     # --- what was found -----------------------------------------------------------------------
     def predict(self, X: Any, index: int | None = None) -> Array:

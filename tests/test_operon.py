@@ -25,6 +25,7 @@ from sr_transformer.search import operon as operon_module
 from sr_transformer.search.engine import SearchTask, resolve_engine, run_search
 from sr_transformer.search.operon import OperonEngine
 from sr_transformer.search.pysr import PySREngine
+from sr_transformer.search.seeding import without_scale
 
 MISSING = OperonEngine().unusable_reason()
 needs_operon = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
@@ -44,7 +45,6 @@ if MISSING is None:
         starts,
         to_nodes,
         training_rows,
-        without_scale,
     )
 
 OPERATORS = frozenset({"+", "-", "*", "/", "sin", "exp", "square"})
@@ -223,7 +223,6 @@ def test_whole_exponents_stay_as_they_are(table):
     assert nodes[0].Optimize
 
 
-@needs_operon
 @pytest.mark.parametrize(
     ("symbols", "constants", "kept"),
     [
@@ -268,14 +267,19 @@ def test_settings_are_parameters_of_the_installed_regressor():
 @needs_operon
 def test_only_formulas_that_operon_can_hold_are_injected():
     texts = (LAW, "3 * (" + LAW + ") + 1", "log(x0)", "2.5", "1 / (x0 - x0)", "x1")
-    task = make_task(guesses=[Expression.parse(text) for text in texts])
-    usable = starts(task)
+    guesses = [Expression.parse(text) for text in texts]
+    guesses.append(Expression(["sin", "*", "c", "x0"], [1e60]))
+    guesses.append(Expression.parse(" + ".join(["x0"] * 20)))
+    task = make_task(guesses=guesses)
+    usable, refused = starts(task, task.X)
     assert [e.variables for e in usable] == [(0, 1, 2), (1,)]
-    hashes = [1, 2, 3]
-    made = individuals([*usable, Expression(["*", "c", "x0"], [1e60])], hashes)
-    assert len(made) == 2
+    assert len(individuals(usable, [1, 2, 3])) == 2
+    assert refused == {
+        "same as another up to constants": 1, "operator not enabled": 1, "constant": 1,
+        "not finite on the table": 1, "number out of range": 1, "larger than maxsize": 1,
+    }  # fmt: skip
     many = [Expression.parse(" + ".join(["x0"] * n)) for n in range(1, 13)]
-    limits = settings(make_task(maxsize=3), starts(make_task(guesses=many)))
+    limits = settings(make_task(maxsize=3), starts(make_task(guesses=many), task.X)[0])
     assert limits["max_length"] == 23
     assert limits["max_depth"] == 12
 
@@ -285,7 +289,10 @@ def test_random_members_stay_the_half_of_a_flooded_population():
     rng = np.random.default_rng(0)
     names = ("+", "-", "*", "sin", "exp", "square")
     guesses = [random_formula(rng, operators=names) for _ in range(2000)]
-    assert len(starts(make_task(guesses=guesses))) == POPULATION // 2
+    task = make_task(guesses=guesses)
+    kept, refused = starts(task, task.X)
+    assert len(kept) == POPULATION // 2
+    assert refused["half of the population is full"] > 0
 
 
 @needs_operon

@@ -28,10 +28,10 @@ from sr_transformer.search.pysr import (
     PySREngine,
     guess_strings,
     is_pysr_regressor,
-    own_settings,
     pysr_names,
     read_equations,
 )
+from sr_transformer.search.pysr_settings import ABSOLUTE_SETTINGS, GUESS_SETTINGS, own_settings
 
 ARITHMETIC = frozenset("+-*/")
 
@@ -165,7 +165,7 @@ def pysr_parameters(method: str) -> dict[str, object]:
 def test_every_keyword_we_pass_is_a_parameter_of_the_installed_pysr(task):
     known = pysr_parameters("__init__")
     assert set(own_settings(task)) <= set(known)
-    assert set(pysr_module._ABSOLUTE_SETTINGS + pysr_module._GUESS_SETTINGS) <= set(known)
+    assert set(ABSOLUTE_SETTINGS + GUESS_SETTINGS) <= set(known)
     assert {"X", "y", "weights", "variable_names"} <= set(pysr_parameters("fit"))
 
 
@@ -267,6 +267,9 @@ class BrokenEngine:
     def search(self, task: SearchTask) -> SearchResult:
         raise self.error
 
+    def admits(self, expression: Expression, n_columns: int) -> bool:
+        return True
+
 
 @pytest.mark.parametrize(
     ("error", "words"),
@@ -286,37 +289,51 @@ def test_failing_engine_costs_one_warning(task, error, words):
 
 @pytest.mark.parametrize("error", [RuntimeError("exploded"), KeyboardInterrupt()])
 def test_fit_returns_the_transformers_front_when_the_engine_fails(
-    quick, product_table, monkeypatch, error
+    quick, noisy_table, monkeypatch, error
 ):
-    alone = quick().fit(*product_table)
+    alone = quick().fit(*noisy_table)
     monkeypatch.setattr("sr_transformer.regressor.resolve_engine", lambda s: BrokenEngine(error))
     with pytest.warns(SearchInterruptedWarning) as caught:
-        model = quick(search="auto").fit(*product_table)
-    assert len([w for w in caught if w.category is SearchInterruptedWarning]) == 1
+        model = quick(search="auto").fit(*noisy_table)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert model.seeding_report_.interruption is not None
     assert model.engine_ == "transformer"
     assert not hasattr(model, "search_")
     assert list(model.equations_["equation"]) == list(alone.equations_["equation"])
 
 
+LAW = "2.3 * x0 * sin(x1 * sin(1.7 * x0))"  # more than a few draws of the Transformer hit
+
+
 class AnsweringEngine(BrokenEngine):
-    """An engine that knows the answer to the product table, with rounded constants."""
+    """An engine that knows the law, but for its constants."""
 
     name = "answering"
 
     def __init__(self, scaled: bool) -> None:
         self.scaled = scaled
-        self.operators = ARITHMETIC
+        self.operators = frozenset({"+", "*", "sin"})
         self.task: SearchTask | None = None
 
     def search(self, task: SearchTask) -> SearchResult:
         self.task = task
-        return SearchResult(expressions=[Expression.parse("x0 * x1 * 0.9 + 0.7")], fitted=self)
+        size = 1.0 if self.scaled else 100.0
+        answer = Expression.parse(f"2.2 * x0 * sin(x1 * sin({1.65 / size} * x0))")
+        worse = Expression.parse("2.5")
+        return SearchResult(
+            expressions=[worse, answer],
+            fitted=self,
+            accepted=[guess for guess in task.guesses if not guess.variables][:1],
+            refused={"larger than maxsize": 3},
+            start_seconds=0.001,
+        )
 
 
 @pytest.mark.parametrize("scaled", [True, False])
 def test_engine_finds_are_refitted_pooled_and_credited(quick, monkeypatch, scaled):
-    X = np.random.default_rng(0).uniform(1.0, 5.0, (60, 2)) * [100.0, 1.0]
-    y = 2e5 * X[:, 0] * X[:, 1] + 3e5
+    X = np.random.default_rng(0).uniform(0.5, 3.0, (60, 2)) * [100.0, 1.0]
+    y = 1e7 * Expression.parse(LAW).evaluate(X / [100.0, 1.0])
     engine = AnsweringEngine(scaled)
     monkeypatch.setattr("sr_transformer.regressor.resolve_engine", lambda s: engine)
     model = quick().fit(X, y)
@@ -325,10 +342,17 @@ def test_engine_finds_are_refitted_pooled_and_credited(quick, monkeypatch, scale
     assert "search" in model.timings_
     np.testing.assert_allclose(model.predict(X), y, rtol=1e-9)
     size = np.median(np.abs(engine.task.y))
-    assert (0.3 < size < 4.0) if scaled else size > 1e6
-    assert engine.task.operators == ARITHMETIC
+    assert (0.1 < size < 10.0) if scaled else size > 1e6
+    assert engine.task.operators == engine.operators
     assert engine.task.guesses
-    assert all(e.operators <= ARITHMETIC for e in engine.task.guesses)
+    assert all(e.operators <= engine.operators for e in engine.task.guesses)
+    report = model.seeding_report_
+    assert report.engine == "answering"
+    assert report.n_guesses == len(engine.task.guesses)
+    assert (report.n_accepted, report.n_survived, report.n_front) == (1, 1, 2)
+    assert report.n_improved == 1  # the law; the constant was there
+    assert "3 refused: larger than maxsize" in repr(report)
+    assert set(report.seconds) == {"propose", "seed", "start", "search", "refit"}
     refitted = quick().set_params(search="none")
     monkeypatch.setattr("sr_transformer.regressor.resolve_engine", engine_module.resolve_engine)
     assert not hasattr(refitted.fit(X, y), "search_")
@@ -410,6 +434,8 @@ def test_own_regressor_is_cloned_seeded_in_its_operators_and_read_back():
         assert result.interruption is None
         assert [e.to_text() for e in result.expressions] == ["2.5", "x0 * x1"]
         assert result.n_unreadable == 1
+        assert [e.to_text() for e in result.accepted] == ["x0 * x1", "x0 * x0"]
+        assert result.refused == {"operator not enabled": 1}
         """
     )
 
@@ -532,7 +558,7 @@ def test_crash_and_keyboard_within_pysr_end_the_search_not_the_fit():
         """
         for FAIL, words in (
             (RuntimeError("JuliaError: BoundsError"), "BoundsError"),
-            (KeyboardInterrupt(), "KeyboardInterrupt"),
+            (KeyboardInterrupt(), "interrupted from the keyboard"),
         ):
             result = resolve_engine(own()).search(task())
             assert words in result.interruption, result.interruption
