@@ -45,6 +45,7 @@ if MISSING is None:
         starts,
         to_nodes,
         training_rows,
+        whole,
     )
 
 OPERATORS = frozenset({"+", "-", "*", "/", "sin", "exp", "square"})
@@ -301,7 +302,7 @@ def test_weights_are_numbers_of_repetitions():
     task = make_task(X=np.zeros((4, 1)), y=np.arange(4.0), weights=weights)
     assert np.bincount(training_rows(task)).tolist() == [2, 4, 1, 9]
     large = make_task(X=np.zeros((30_000, 1)), y=np.zeros(30_000))
-    assert len(np.unique(training_rows(large))) == len(training_rows(large)) == 10_000
+    assert len(np.unique(training_rows(large))) == len(training_rows(large)) == 2000
 
 
 # --- searches -------------------------------------------------------------------------------------
@@ -347,6 +348,31 @@ def test_time_limit_is_kept():
     start = time.perf_counter()
     OperonEngine().search(make_task(timeout_in_seconds=1.5))
     assert 1.0 < time.perf_counter() - start < 1.5 + 8.0  # with the start of a process
+
+
+@needs_operon
+def test_what_the_clock_kept_operon_from_making_is_filled_with_what_it_made():
+    made = individuals([Expression.parse("x0 + x1"), Expression.parse("sin(x0)")], [1, 2, 3])
+    empty = pyoperon.Individual(2)
+    filled, complete = whole([made[0], empty, made[1], empty, empty])
+    assert [each.Genotype.Length for each in filled] == [3, 2, 3, 2, 3]
+    assert not complete
+    assert whole(made)[1]
+
+
+@needs_operon
+def test_rounds_that_are_too_short_for_a_generation_do_not_end_the_search(monkeypatch):
+    # A thousand formulas on that many rows take longer than the first rounds.
+    import sr_transformer.search.operon_worker as worker
+
+    monkeypatch.setattr(worker, "_MOST_ROWS", 20_000)
+    monkeypatch.setattr(worker, "_ROUND_SECONDS", 1)
+    X = np.random.default_rng(0).normal(size=(20_000, 3))
+    y = Expression.parse(LAW).evaluate(X)
+    reports = []
+    worker.search(make_task(X=X, y=y, timeout_in_seconds=4.5), reports.append)
+    assert len(reports) >= 3
+    assert reports[-1].expressions
 
 
 @needs_operon

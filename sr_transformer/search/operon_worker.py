@@ -45,7 +45,7 @@ _UNLIMITED = 10**9
 _ROUND_SECONDS = 2  # between two reports; Operon counts whole seconds
 _ROUND_GENERATIONS = 20  # between two reports of a search without a time limit
 _N_ROUNDS = 5  # of a search without a time limit
-_MOST_ROWS = 10_000  # a generation has to fit into the time; constants are refitted afterwards
+_MOST_ROWS = 2000  # a generation on 4000 took 9 s on a busy core; constants are refitted on more
 _EXACT = 1e-12  # share of the variance that 32-bit rounding may leave
 _PATIENCE = 3  # rounds in which an exact formula has to get shorter
 
@@ -404,16 +404,40 @@ def search(task: SearchTask, report: Callable[[SearchResult], None]) -> None:
             for row in model.pareto_front_
             if row["mean_squared_error"] <= _EXACT * np.var(y)
         ]
-        pace.finished(monotonic() - begun, model.stats_["generations"], min(exact, default=None))
+        population, complete = whole(model.individuals_)
+        pace.finished(
+            monotonic() - begun,
+            model.stats_["generations"],
+            complete=complete,
+            shortest=min(exact, default=None),
+        )
         trees = [row["tree"] for row in model.pareto_front_]
         expressions, n_unreadable = read_front(trees, hashes, task.operators)
-        population, model.individuals_ = model.individuals_, []  # they cannot be pickled
+        model.individuals_ = []  # they cannot be pickled
         report(
             SearchResult(
                 expressions=expressions, fitted=model, n_unreadable=n_unreadable, **seeding
             )
         )
         model.individuals_ = population
+
+
+def whole(individuals: Sequence[Any]) -> tuple[list[Any], bool]:
+    """A population and its offspring, where the clock may have stopped Operon amid a generation.
+
+    What it had not made by then are empty trees, and Operon crashes when it goes on from one. What
+    it had made takes their places.
+
+    Returns
+    -------
+    individuals : list of pyoperon.Individual
+    complete : bool
+        Whether nothing had to be replaced.
+    """
+    made = [each for each in individuals if each.Genotype.Length > 0]
+    n_missing = len(individuals) - len(made)
+    filled = [made[i % len(made)] for i in range(n_missing)]
+    return made + filled, n_missing == 0
 
 
 class _Pace:
@@ -424,6 +448,7 @@ class _Pace:
         self._seconds_a_generation = 0.0
         self._shortest: float | None = None
         self._since = 0
+        self._round_seconds = _ROUND_SECONDS
 
     def limits(self, left: float | None) -> dict[str, int | None] | None:
         if self._shortest is not None and self.n_rounds - self._since >= _PATIENCE:
@@ -433,15 +458,22 @@ class _Pace:
                 return None
             return {"generations": _ROUND_GENERATIONS, "max_time": None}
         if left >= 1.0:
-            return {"generations": _UNLIMITED, "max_time": min(_ROUND_SECONDS, int(left))}
+            return {"generations": _UNLIMITED, "max_time": min(self._round_seconds, int(left))}
         if self.n_rounds == 0:
             return {"generations": 1, "max_time": 1}
         generations = int(left / max(self._seconds_a_generation, 1e-4))
         return {"generations": generations, "max_time": 1} if generations > 0 else None
 
-    def finished(self, seconds: float, generations: int, shortest: float | None) -> None:
-        """Note a round, and the length of the shortest exact formula if there is one."""
+    def finished(
+        self, seconds: float, generations: int, *, complete: bool, shortest: float | None
+    ) -> None:
+        """Note a round, and the length of the shortest exact formula if there is one.
+
+        A round that was too short for a single generation is followed by one of twice the time.
+        """
         self.n_rounds += 1
+        if not complete:
+            self._round_seconds *= 2
         self._seconds_a_generation = seconds / max(generations, 1)
         if shortest is not None and (self._shortest is None or shortest < self._shortest):
             self._shortest = shortest
