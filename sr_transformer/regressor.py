@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY, check_operators
-from sr_transformer.hall_of_fame import Candidate, check_model_selection
+from sr_transformer.hall_of_fame import Candidate, HallOfFame, check_model_selection
 from sr_transformer.progress import Stages
 from sr_transformer.search.engine import SearchEngine, resolve_engine
-from sr_transformer.search.seeding import SeedingReport, finished, is_explained, seeded_search
+from sr_transformer.search.seeding import (
+    SeededSearch,
+    SeedingReport,
+    finished,
+    is_explained,
+    seeded_search,
+)
 from sr_transformer.table import UserTable, check_table, column_names, merge_repeated_rows
 
 if TYPE_CHECKING:
@@ -31,7 +38,7 @@ Array = np.ndarray
 _PROPOSAL_SHARE = 0.3
 
 
-class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
+class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Find a formula for y in terms of the columns of X.
 
     A pretrained Transformer reads the table and writes down formulas; their constants are fitted,
@@ -87,8 +94,15 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
     timings_ : dict of str to float
         Seconds of each stage. ``"start"``, of the network and the engine, is not counted for
         ``timeout_in_seconds``.
+    n_outputs_ : int
     n_features_in_ : int
     feature_names_in_ : ndarray of str, only for tables with named columns
+
+    Notes
+    -----
+    Where y has several columns, each is an output with a search and a front of its own. The first
+    five attributes are then lists, in the order of the columns (an engine that did not run is
+    ``None`` in ``search_``), and so is what the methods return for a formula.
 
     Examples
     --------
@@ -132,7 +146,15 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         self.verbose = verbose
 
     # --- fit ----------------------------------------------------------------------------------
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SymbolicTransformerRegressor:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_units: Sequence[str] | None = None,
+        y_units: str | Sequence[str] | None = None,
+    ) -> SymbolicTransformerRegressor:
         """Find formulas for a table.
 
         Parameters
@@ -140,11 +162,17 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         X : array-like of shape (n_rows, n_columns)
             Finite numbers, at least two rows. The columns of a DataFrame give the variables their
             names.
-        y : array-like of shape (n_rows,)
-            Finite numbers.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
+            Finite numbers. The time limit is shared by the outputs.
         sample_weight : array-like of shape (n_rows,), optional
             Weights of the squared errors; none is negative. A row of weight 0 is left out, and a
             whole weight means as much as repeating the row.
+        X_units : sequence of str, optional
+            The unit of each column, as in ``PySRRegressor.fit``. Only PySR knows units. It then
+            searches the table as it is, and its formulas are the answer: those of the Transformer,
+            which may break the units, are only what it starts from.
+        y_units : str or sequence of str, optional
+            The unit of y, or of each of its columns.
 
         Returns
         -------
@@ -168,25 +196,46 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
             If the engine was interrupted or failed.
         """
         operators, maxsize = self._check_parameters()
-        self._forget_search()
         with Stages(self.timeout_in_seconds, int(self.verbose), self._say) as stages:
             self.timings_ = stages.timings
             with stages.measure("start"):
                 X, y, weights = check_table(self, X, y, sample_weight)
                 # Before torch is imported: Julia can crash when it is loaded second.
                 engine = resolve_engine(self.search)
+            _check_units(engine, X, y, X_units, y_units)
             longest: int | None = maxsize
             if engine is not None and engine.operators is not None:
                 operators = engine.operators
             if engine is not None and engine.maxsize is not None:
                 # Its settings may count complexity otherwise, so that only the engine applies them.
                 maxsize, longest = engine.maxsize, None
-            table = UserTable(
-                *merge_repeated_rows(X, y, weights), operators, longest, column_names(self)
-            )
-            self._fit_table(table, engine, maxsize, stages)
-            stages.say(f"{len(self.hall_of_fame_)} formulas")
+            names = column_names(self)
+            targets = y.reshape(len(y), -1).T
+            outputs = []
+            for output, target in enumerate(targets):
+                if len(targets) > 1:
+                    stages.say(f"output {output} of {len(targets)}")
+                table = UserTable(
+                    *merge_repeated_rows(X, target, weights), operators, longest, names
+                )
+                left = stages.share(1 / (len(targets) - output))
+                job = _Job(
+                    output=output if y.ndim == 2 else None,
+                    X_units=X_units,
+                    y_units=y_units if isinstance(y_units, str | None) else y_units[output],
+                )
+                outputs.append(self._fit_output(table, engine, maxsize, left, stages, job))
+        self._keep(outputs, several=y.ndim == 2)
         return self
+
+    def _keep(self, outputs: list[_Output], several: bool) -> None:
+        """Set the fitted attributes; they are lists where there are several outputs."""
+        self.n_outputs_ = len(outputs)
+        for name in ("hall_of_fame", "engine", "seeding_report", "search"):
+            values = [getattr(output, name) for output in outputs]
+            setattr(self, f"{name}_", values if several else values[0])
+        if all(output.search is None for output in outputs):
+            del self.search_
 
     def _check_parameters(self) -> tuple[frozenset[str], int]:
         """Raise ValueError for a parameter that cannot be used; the operators and size limit."""
@@ -207,39 +256,73 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
             )
         return operators, int(self.maxsize)
 
-    def _fit_table(
-        self, table: UserTable, engine: SearchEngine | None, maxsize: int, stages: Stages
-    ) -> None:
-        """Propose, search and pool."""
+    def _fit_output(
+        self,
+        table: UserTable,
+        engine: SearchEngine | None,
+        maxsize: int,
+        left: Callable[[], float | None],
+        stages: Stages,
+        job: _Job,
+    ) -> _Output:
+        """Propose, search and pool for one column of y."""
         random_state = check_random_state(self.random_state)
-        left = stages.share(1.0)
-        limit = stages.share(1.0 if engine is None else _PROPOSAL_SHARE)
+        seconds = left()
+        if seconds is not None and engine is not None:
+            seconds *= _PROPOSAL_SHARE
         begun = stages.used()
-        candidates = self._propose(table, maxsize, limit, random_state, stages)
+        candidates = self._propose(table, maxsize, seconds, random_state, stages)
+        proposing = stages.used() - begun
+        searched: SeededSearch | None = None
         if engine is None:
             not_run = "search='none'" if self.search == "none" else "no engine can run here"
-            self.seeding_report_ = SeedingReport(engine=None, not_run=not_run)
+            report = SeedingReport(engine=None, not_run=not_run)
         else:
             n_columns = table.X.shape[1]
             candidates = [c for c in candidates if engine.admits(c.expression, n_columns)]
-            if is_explained(table, candidates):
-                self.seeding_report_ = SeedingReport(
-                    engine=engine.name,
-                    not_run="a proposed formula explains the table to machine precision",
-                    seconds={"propose": stages.used() - begun},
+            report = SeedingReport(
+                engine=engine.name,
+                not_run="a proposed formula explains the table to machine precision",
+                seconds={"propose": proposing},
+            )
+            if job.has_units or not is_explained(table, candidates):
+                stages.say(f"searching with {engine.name}")
+                searched = seeded_search(
+                    engine,
+                    table,
+                    candidates,
+                    maxsize=maxsize,
+                    seed=self._seed(random_state),
+                    left=left,
+                    clock=stages.elapsed,
+                    verbose=int(self.verbose),
+                    **vars(job),
                 )
-            else:
-                candidates = self._search(
-                    engine, table, candidates, maxsize, left, random_state, stages
-                )
+                report = finished(searched.report, proposing)
+                for stage, value in searched.report.seconds.items():
+                    stages.add(stage, value)
+                if job.has_units and searched.candidates:
+                    candidates = []  # only PySR can tell which of them keep to the units
+                if searched.columns is not None:
+                    used = set(searched.columns)
+                    candidates = [c for c in candidates if used.issuperset(c.expression.variables)]
+                candidates = candidates + searched.candidates
         with stages.measure("select"):
-            self.hall_of_fame_ = table.pool(candidates, self.model_selection)
+            hall = table.pool(candidates, self.model_selection)
+        stages.say(f"{len(hall)} formulas; {report!r}")
+        if searched is None:
+            return _Output(hall, "transformer", report, None)
+        found = engine.name if searched.candidates else "transformer"
+        return _Output(hall, found, report, searched.fitted)
+
+    def _seed(self, random_state: np.random.RandomState) -> int | None:
+        return None if self.random_state is None else int(random_state.randint(2**31 - 1))
 
     def _propose(
         self,
         table: UserTable,
         maxsize: int,
-        left: Callable[[], float | None],
+        seconds: float | None,
         random_state: np.random.RandomState,
         stages: Stages,
     ) -> list[Candidate]:
@@ -259,7 +342,7 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
             maxsize=maxsize,
             n_candidates=self.n_candidates,
             temperature=self.temperature,
-            timeout_in_seconds=left(),
+            timeout_in_seconds=seconds,
             random_state=random_state,
             n_jobs=self.n_jobs,
             timings=stages.timings,
@@ -272,96 +355,68 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
 
         return NetworkSampler(load_model(self.checkpoint, self.device))
 
-    def _search(
-        self,
-        engine: SearchEngine,
-        table: UserTable,
-        candidates: list[Candidate],
-        maxsize: int,
-        left: Callable[[], float | None],
-        random_state: np.random.RandomState,
-        stages: Stages,
-    ) -> list[Candidate]:
-        """The candidates and the engine's formulas, refitted, in scaled units."""
-        seed = int(random_state.randint(2**31 - 1)) if self.random_state is not None else None
-        proposing = stages.used()
-        stages.say(f"searching with {engine.name}")
-        result = seeded_search(
-            engine,
-            table,
-            candidates,
-            maxsize=maxsize,
-            seed=seed,
-            left=left,
-            clock=stages.elapsed,
-            verbose=int(self.verbose),
-        )
-        self.seeding_report_ = finished(result.report, proposing)
-        for stage, seconds in result.report.seconds.items():
-            stages.add(stage, seconds)
-        if result.fitted is not None:
-            self.search_ = result.fitted
-        if result.candidates:
-            self.engine_ = engine.name
-        stages.say(repr(self.seeding_report_))
-        return candidates + result.candidates
-
-    def _forget_search(self) -> None:
-        self.engine_ = "transformer"
-        if hasattr(self, "search_"):
-            del self.search_
-
     def _say(self, text: str) -> None:
         """Is told each stage of a fit; the command line shows them its own way."""
 
     # --- what was found -----------------------------------------------------------------------
-    def predict(self, X: Any, index: int | None = None) -> Array:
+    def predict(self, X: Any, index: int | list[int] | None = None) -> Array:
         """Values of a formula, exactly as it is shown.
 
         Parameters
         ----------
         X : array-like of shape (n_rows, n_columns)
-        index : int or None
-            Row of ``equations_``; ``None`` for the selected one.
+        index : int, list of int or None
+            Row of ``equations_``; ``None`` for the selected one. For several outputs, a list with
+            a row of each.
 
         Returns
         -------
-        ndarray of shape (n_rows,)
+        ndarray of shape (n_rows,) or (n_rows, n_outputs)
             ``nan`` or ``inf`` where the formula is undefined; nothing is clipped or replaced.
         """
-        candidate = self._candidate(index)
+        candidates = self._candidates(index)
         X = validate_data(self, X, reset=False, dtype=np.float64)
-        return candidate.expression.evaluate(X)
+        values = [candidate.expression.evaluate(X) for candidate in candidates]
+        return np.column_stack(values) if self._has_several() else values[0]
 
-    def sympy(self, index: int | None = None) -> sympy.Basic:
+    def sympy(self, index: int | list[int] | None = None) -> sympy.Basic | list[sympy.Basic]:
         """A formula as a SymPy expression; ``index`` as in :meth:`predict`."""
-        return self._candidate(index).expression.to_sympy(column_names(self))
+        candidates = self._candidates(index)
+        names = column_names(self)
+        return self._listed(c.expression.to_sympy(names) for c in candidates)
 
-    def latex(self, index: int | None = None, precision: int = 4) -> str:
+    def latex(self, index: int | list[int] | None = None, precision: int = 4) -> str | list[str]:
         """A formula in LaTeX, with constants of ``precision`` digits; ``index`` as there."""
-        return self._candidate(index).expression.to_latex(column_names(self), precision)
+        candidates = self._candidates(index)
+        names = column_names(self)
+        return self._listed(c.expression.to_latex(names, precision) for c in candidates)
 
-    def get_best(self, index: int | None = None) -> pd.Series:
+    def get_best(self, index: int | list[int] | None = None) -> pd.Series | list[pd.Series]:
         """A row of ``equations_``; ``index`` as in :meth:`predict`."""
-        self._candidate(index)
-        return self.equations_.iloc[self._selected() if index is None else index]
+        rows = self._rows(index)
+        return self._listed(
+            hall.to_frame().iloc[row] for hall, row in zip(self._halls(), rows, strict=True)
+        )
 
     @property
-    def equations_(self) -> pd.DataFrame:
-        """The Pareto front as a DataFrame."""
-        check_is_fitted(self, "hall_of_fame_")
-        return self.hall_of_fame_.to_frame()
+    def equations_(self) -> pd.DataFrame | list[pd.DataFrame]:
+        """The Pareto front as a DataFrame; for several outputs, a list of them."""
+        return self._listed(hall.to_frame() for hall in self._halls())
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the front, with the selected formula highlighted."""
-        check_is_fitted(self, "hall_of_fame_")
+    def plot(self, ax: Axes | None = None, output: int = 0) -> Axes:
+        """Draw the front, with the selected formula highlighted; of several, that of an output."""
+        hall = self._halls()[output]
         from sr_transformer.plotting import plot_front
 
-        return plot_front(self.hall_of_fame_, selected=self._selected(), ax=ax)
+        return plot_front(hall, selected=hall.select(self.model_selection), ax=ax)
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         text = super().__repr__(N_CHAR_MAX)
-        return f"{text}\n{self.hall_of_fame_!r}" if hasattr(self, "hall_of_fame_") else text
+        halls = self._halls() if self.__sklearn_is_fitted__() else []
+        for output, hall in enumerate(halls):
+            heading = f"Output {output}: " if self._has_several() else ""
+            text += f"\n{heading}{hall!r}"
+        return text
 
     def __getstate__(self) -> dict[str, Any]:
         # Without search_: loading a PySRRegressor starts Julia, and predicting needs neither.
@@ -370,20 +425,65 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "hall_of_fame_")
 
-    def _selected(self) -> int:
-        return self.hall_of_fame_.select(self.model_selection)
+    def _has_several(self) -> bool:
+        return isinstance(self.hall_of_fame_, list)
 
-    def _candidate(self, index: int | None) -> Candidate:
+    def _halls(self) -> list[HallOfFame]:
+        """The hall of fame of each output."""
         check_is_fitted(self, "hall_of_fame_")
-        size = len(self.hall_of_fame_)
+        return self.hall_of_fame_ if self._has_several() else [self.hall_of_fame_]
+
+    def _listed(self, values: Iterable[Any]) -> Any:
+        """The values of all outputs, or the value of the only one."""
+        values = list(values)
+        return values if self._has_several() else values[0]
+
+    def _rows(self, index: int | list[int] | None) -> list[int]:
+        """The row of each output."""
+        halls = self._halls()
         if index is None:
-            index = self._selected()
-        elif not isinstance(index, Integral) or not -size <= index < size:
+            return [hall.select(self.model_selection) for hall in halls]
+        rows = index if self._has_several() else [index]
+        if not isinstance(rows, Sequence) or len(rows) != len(halls):
             raise IndexError(
-                f"index is {index!r}; equations_ has {size} rows, so that 0 to {size - 1} are "
-                "allowed."
+                f"index is {index!r}; there are {len(halls)} outputs, so that a list of "
+                f"{len(halls)} rows is needed, one for each."
             )
-        return self.hall_of_fame_[index]
+        for hall, row in zip(halls, rows, strict=True):
+            if not isinstance(row, Integral) or not -len(hall) <= row < len(hall):
+                raise IndexError(
+                    f"index is {row!r}; equations_ has {len(hall)} rows, so that 0 to "
+                    f"{len(hall) - 1} are allowed."
+                )
+        return list(rows)
+
+    def _candidates(self, index: int | list[int] | None) -> list[Candidate]:
+        """The formula of each output."""
+        rows = self._rows(index)
+        return [hall[row] for hall, row in zip(self._halls(), rows, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Which column of y is fitted, and the units of the table."""
+
+    output: int | None
+    X_units: Sequence[str] | None
+    y_units: str | None
+
+    @property
+    def has_units(self) -> bool:
+        return self.X_units is not None or self.y_units is not None
+
+
+@dataclass(frozen=True)
+class _Output:
+    """What a fit found for one column of y."""
+
+    hall_of_fame: HallOfFame
+    engine: str
+    seeding_report: SeedingReport
+    search: Any
 
 
 def _check_number(
@@ -400,3 +500,29 @@ def _check_number(
     if not valid:
         noun = "a whole number" if kind is Integral else "a number"
         raise ValueError(f"{name} is {value!r}; it must be {noun} {bound}.")
+
+
+def _check_units(
+    engine: SearchEngine | None,
+    X: Array,
+    y: Array,
+    X_units: Sequence[str] | None,
+    y_units: str | Sequence[str] | None,
+) -> None:
+    """Raise ValueError for units that do not fit the table, or that nothing here understands."""
+    if X_units is None and y_units is None:
+        return
+    if engine is None or engine.name != "pysr":
+        raise ValueError(
+            f"X_units and y_units are understood by PySR only, and the search is by "
+            f"{'the Transformer alone' if engine is None else engine.name}. Search with 'pysr' or "
+            "your own PySRRegressor, or leave the units out."
+        )
+    if X_units is not None and (isinstance(X_units, str) or len(X_units) != X.shape[1]):
+        raise ValueError(
+            f"X_units is {X_units!r}; X has {X.shape[1]} columns: give a unit of each."
+        )
+    n_outputs = 1 if y.ndim == 1 else y.shape[1]
+    n_units = 1 if isinstance(y_units, str) else n_outputs if y_units is None else len(y_units)
+    if n_units != n_outputs:
+        raise ValueError(f"y_units is {y_units!r}; y has {n_outputs} columns: give a unit of each.")

@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
 
 from sr_transformer.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.scaling import Scaling
@@ -102,7 +103,8 @@ def check_table(
     Returns
     -------
     X : ndarray of shape (n_rows, n_columns)
-    y : ndarray of shape (n_rows,)
+    y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
+        A single output has one dimension.
     weights : ndarray of shape (n_rows,) or None
         Above 0: rows of weight 0 are left out.
 
@@ -112,15 +114,20 @@ def check_table(
         If the table cannot be used; the message names the column or the value.
     """
     try:
+        if issparse(y):
+            raise ValueError("y is a sparse matrix; give an array of numbers.")
         X, y = validate_data(
-            estimator, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2
-        )
+            estimator, X, y, dtype=np.float64, y_numeric=True, multi_output=True,
+            ensure_min_samples=2,
+        )  # fmt: skip
     except ValueError as error:
         raise _name_text_column(X, error) from error
     try:
         y = np.asarray(y, dtype=np.float64)
     except ValueError as error:
         raise ValueError(f"y holds something that is not a number: {error}.") from error
+    if y.ndim == 2 and y.shape[1] < 2:
+        y = column_or_1d(y, warn=True)
     _check_names(column_names(estimator))
     if sample_weight is None:
         return X, y, None
