@@ -374,7 +374,11 @@ RUNS = []
 FAIL = None
 
 def run(self, X, y, runtime_params, weights, **others):
-    RUNS.append({"X": X, "y": y, "weights": weights, "names": list(self.feature_names_in_)})
+    RUNS.append({
+        "X": X, "y": y, "weights": weights, "names": list(self.feature_names_in_),
+        "guesses": self.guesses, "run_id": self.run_id, "X_units": self.X_units_,
+        "y_units": self.y_units_, "complexity_of_variables": self.complexity_of_variables_,
+    })
     if FAIL is not None:
         raise FAIL
     frame = pd.DataFrame(EQUATIONS, columns=["complexity", "loss", "equation"])
@@ -532,6 +536,175 @@ def test_operators_by_arity_are_understood_and_template_searches_refused():
             assert "TemplateExpressionSpec" in str(error)
         else:
             raise AssertionError("accepted")
+        """
+    )
+
+
+def test_searches_that_go_on_from_earlier_ones_are_refused():
+    run_in_pysrs_python(
+        """
+        try:
+            resolve_engine(own(warm_start=True))
+        except ValueError as error:
+            assert "warm_start" in str(error) and "guesses" in str(error)
+        else:
+            raise AssertionError("accepted")
+        """
+    )
+
+
+def test_settings_that_seeding_does_not_need_stay_as_they_are():
+    run_in_pysrs_python(
+        """
+        mine = own(
+            niterations=3, populations=4, population_size=20, parsimony=0.01, precision=64,
+            batching=True, batch_size=7, weight_optimize=0.02, run_id="mine", procs=2,
+            parallelism="multithreading", tempdir=os.getcwd(), delete_tempfiles=False,
+            nested_constraints={"twice": {"twice": 0}}, model_selection="accuracy", denoise=False,
+            input_stream="stdin", verbosity=0, progress=False, update_verbosity=1,
+            heap_size_hint_in_bytes=10**9, worker_timeout=3.0, max_evals=10**6,
+        )
+        model = resolve_engine(mine).search(task(random_state=5)).fitted
+        changed = {
+            name for name, value in mine.get_params().items()
+            if model.get_params()[name] is not value and model.get_params()[name] != value
+        }
+        assert changed == {"guesses", "fraction_replaced_guesses", "timeout_in_seconds"}, changed
+        """
+    )
+
+
+def test_columns_named_as_custom_operators_get_another_name():
+    run_in_pysrs_python(
+        """
+        result = resolve_engine(own()).search(task(variable_names=("twice", "b")))
+        assert RUNS[0]["names"] == ["x0", "b"], RUNS
+        assert result.interruption is None
+        """
+    )
+
+
+def test_guesses_keep_to_the_columns_that_are_selected():
+    run_in_pysrs_python(
+        """
+        wide = np.random.default_rng(0).uniform(1, 3, (50, 4))
+        guesses = [Expression.parse(text) for text in ("x0 * x3", "x3 + x1", "x2 * 2.5", "x3 * x3")]
+        EQUATIONS[:] = [(1, 9.0, "2.5"), (3, 0.5, "c * d")]
+        mine = own(select_k_features=2, complexity_of_variables=[1, 2, 3, 4])
+        result = resolve_engine(mine).search(
+            task(X=wide, y=wide[:, 2] + 5 * wide[:, 3], guesses=guesses, random_state=0,
+                 variable_names=("a", "b", "c", "d"))
+        )
+        assert result.interruption is None, result.interruption
+        assert result.columns == (2, 3)
+        assert result.refused == {"column not among select_k_features": 2}
+        assert RUNS[0]["names"] == ["c", "d"] and RUNS[0]["X"].shape == (50, 2)
+        assert RUNS[0]["complexity_of_variables"] == [3, 4]
+        assert RUNS[0]["guesses"] == ["(c * 2.5)", "(d * d)"], RUNS[0]["guesses"]
+        assert [e.variables for e in result.expressions] == [(), (2, 3)]
+        model = result.fitted
+        assert model.select_k_features == 2 and model.complexity_of_variables == [1, 2, 3, 4]
+        assert list(model.selection_mask_) == [False, False, True, True]
+        np.testing.assert_allclose(model.predict(wide), wide[:, 2] * wide[:, 3])
+        """
+    )
+
+
+def test_only_selected_columns_are_shown():
+    run_in_pysrs_python(
+        """
+        from sr_transformer import SymbolicTransformerRegressor
+        rng = np.random.default_rng(0)
+        wide = rng.uniform(1, 3, (60, 4))
+        y = wide[:, 0] + 0.3 * wide[:, 3] + rng.normal(size=60) * 0.1
+        EQUATIONS[:] = [(1, 9.0, "2.5")]
+        mine = own(select_k_features=1)
+        model = SymbolicTransformerRegressor(mine, n_candidates=8, random_state=0).fit(wide, y)
+        used = {i for c in model.hall_of_fame_.candidates for i in c.expression.variables}
+        assert used == {0}, used
+        """
+    )
+
+
+def test_formulas_against_own_constraints_are_not_shown():
+    run_in_pysrs_python(
+        """
+        from sr_transformer import SymbolicTransformerRegressor
+        # An exact law, which the constraint forbids.
+        y = X[:, 0] * X[:, 1]
+        EQUATIONS[:] = [(1, 9.0, "2.5")]
+        free = SymbolicTransformerRegressor(own(), n_candidates=8, random_state=0).fit(X, y)
+        assert free.engine_ == "transformer" and not RUNS and not hasattr(free, "search_")
+        assert "machine precision" in free.seeding_report_.not_run
+        mine = own(maxdepth=1)
+        model = SymbolicTransformerRegressor(mine, n_candidates=8, random_state=0).fit(X, y)
+        assert len(RUNS) == 1
+        assert model.hall_of_fame_.candidates[-1].expression.depth == 0, model
+        """
+    )
+
+
+def test_each_output_is_a_search_of_its_own():
+    run_in_pysrs_python(
+        """
+        from sr_transformer import SymbolicTransformerRegressor
+        rng = np.random.default_rng(0)
+        Y = rng.normal(size=(20, 2))
+        EQUATIONS[:] = [(1, 9.0, "2.5")]
+        mine = own(guesses=[["x0 + 1.5"], ["x1 * 2.5"]], run_id="mine")
+        model = SymbolicTransformerRegressor(mine, n_candidates=8, timeout_in_seconds=20).fit(
+            X, Y, X_units=["m", "s"], y_units=["m", "s"]
+        )
+        assert [run["guesses"][0] for run in RUNS] == ["x0 + 1.5", "x1 * 2.5"]
+        assert [run["run_id"] for run in RUNS] == ["mine_output0", "mine_output1"]
+        assert [run["y"].shape for run in RUNS] == [(20,), (20,)]
+        assert [(run["X_units"], run["y_units"]) for run in RUNS] == [
+            (["m", "s"], "m"), (["m", "s"], "s"),
+        ]
+        assert len(model.search_) == len(model.seeding_report_) == 2
+        assert model.engine_ == ["pysr", "pysr"]
+        limits = [search.timeout_in_seconds for search in model.search_]
+        assert 5.0 < limits[0] < 10.0 < limits[1] < 20.0, limits
+        """
+    )
+
+
+def test_with_units_only_what_pysr_found_right_is_shown():
+    run_in_pysrs_python(
+        """
+        from sr_transformer import SymbolicTransformerRegressor
+        table = X * [1000.0, 1.0]
+        y = table[:, 0] / table[:, 1]
+        mse = lambda values: float(np.mean((values - y) ** 2))
+        wrong, right = table[:, 0], table[:, 0] * 0.5
+        EQUATIONS[:] = [
+            (1, mse(wrong) + 1000.0, "x0"), (3, mse(right), "x0 * 0.5"),
+        ]
+        model = SymbolicTransformerRegressor(own(), n_candidates=8, random_state=0).fit(
+            table, y, X_units=["m", "s"], y_units="m/s"
+        )
+        np.testing.assert_array_equal(np.sort(RUNS[0]["y"]), np.sort(y))  # not scaled
+        assert set(model.equations_["source"]) == {"pysr"}
+        assert len(model.equations_) == 1
+        for units in (dict(X_units=["m"]), dict(X_units="ms"), dict(y_units=["m", "s"])):
+            try:
+                model.fit(table, y, **units)
+            except ValueError as error:
+                assert "give a unit of each" in str(error)
+            else:
+                raise AssertionError(units)
+        """
+    )
+
+
+def test_complexity_that_julia_defines_is_left_to_it():
+    run_in_pysrs_python(
+        """
+        mine = own(maxsize=7, complexity_mapping="f(tree) = 1")
+        guess = Expression.parse("x0 * x1 + x0 * x0 + x1 * x1")
+        assert len(resolve_engine(mine).search(task(guesses=[guess])).accepted) == 1
+        assert resolve_engine(mine).admits(guess, 2)
+        assert not resolve_engine(own(maxsize=7)).admits(guess, 2)
         """
     )
 
