@@ -515,6 +515,38 @@ def test_versions_of_the_tried_series_are_accepted(monkeypatch, forgotten, versi
     assert OperonEngine().unusable_reason() is None
 
 
+@needs_operon
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
+def test_fit_that_is_interrupted_while_operon_searches_has_one_warning(
+    quick, noisy_table, monkeypatch
+):
+    real = OperonEngine.search
+
+    def search(self: OperonEngine, task: SearchTask) -> object:
+        timer = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT])
+        timer.start()
+        return real(self, task)
+
+    monkeypatch.setattr(OperonEngine, "search", search)
+    with pytest.warns(SearchInterruptedWarning) as caught:
+        model = quick(search="operon").fit(*noisy_table)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert model.score(*noisy_table) > 0.9
+
+
+@needs_operon
+def test_fit_without_a_place_for_temporary_files_has_one_warning(quick, noisy_table, monkeypatch):
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.warns(SearchInterruptedWarning, match="nowhere") as caught:
+        model = quick(search="operon").fit(*noisy_table)
+    assert len(caught) == 1
+    assert model.engine_ == "transformer"
+    assert model.score(*noisy_table) > 0.9
+
+
 # --- the estimator --------------------------------------------------------------------------------
 @needs_operon
 def test_fit_pools_operons_front_in_the_users_units(quick):
@@ -534,3 +566,53 @@ def test_fit_pools_operons_front_in_the_users_units(quick):
     assert type(model.search_).__name__ == "SymbolicRegressor"
     assert 0.0 < model.timings_["search"] < 4.0 + 2.0
     assert model.timings_["start"] > 0.1
+
+
+@needs_operon
+@pytest.mark.parametrize("seed", [0, 1])
+def test_hybrid_is_never_worse_than_the_transformer_alone(quick, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(0.5, 3.0, (60, 3)) * [1e5, 1.0, 1e-3]
+    y = 3e4 * Expression.parse("cos(1.3 * x1) * x1 + 2e-5 * x0").evaluate(X)
+    y += 1e3 * rng.normal(size=60)
+    alone = quick(random_state=seed).fit(X, y)
+    hybrid = quick(search="operon", random_state=seed)
+    # A limit that proposing does not reach, so that both have the same proposals.
+    hybrid.set_params(timeout_in_seconds=8.0).fit(X, y)
+    for row in alone.hall_of_fame_:
+        assert any(
+            other.complexity <= row.complexity and other.loss <= row.loss * (1 + 1e-6)
+            for other in hybrid.hall_of_fame_
+        ), row
+    accurate = {"model_selection": "accuracy"}
+    assert hybrid.set_params(**accurate).score(X, y) >= alone.set_params(**accurate).score(X, y)
+
+
+@needs_operon
+def test_report_of_a_fit_counts_what_became_of_the_guesses(quick, noisy_table):
+    model = quick(search="operon", timeout_in_seconds=4.0, n_candidates=64).fit(*noisy_table)
+    report = model.seeding_report_
+    assert report.engine == "operon"
+    assert report.not_run is report.interruption is None
+    assert report.n_guesses == report.n_accepted + sum(report.refused.values())
+    assert 1 <= report.n_survived <= report.n_accepted
+    assert 0 <= report.n_improved <= report.n_front
+    assert set(report.seconds) == {"propose", "seed", "start", "search", "refit"}
+    assert report.seconds["start"] > 0.0
+    assert f"{report.n_accepted} of {report.n_guesses} guesses accepted" in repr(report)
+
+
+@needs_operon
+def test_table_that_is_explained_is_not_searched(quick, product_table):
+    model = quick(search="operon").fit(*product_table)
+    assert model.engine_ == "transformer"
+    assert not hasattr(model, "search_")
+    assert "machine precision" in model.seeding_report_.not_run
+    assert "machine precision" in repr(model.seeding_report_)
+
+
+@needs_operon
+def test_formula_through_every_point_explains_nothing(quick):
+    X = np.array([[1.0], [2.0]])
+    model = quick(search="operon", timeout_in_seconds=3.0).fit(X, [1.0, 3.5])
+    assert model.seeding_report_.not_run is None

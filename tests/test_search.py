@@ -639,7 +639,7 @@ def test_formulas_against_own_constraints_are_not_shown():
         mine = own(maxdepth=1)
         model = SymbolicTransformerRegressor(mine, n_candidates=8, random_state=0).fit(X, y)
         assert len(RUNS) == 1
-        assert model.hall_of_fame_.candidates[-1].expression.depth == 0, model
+        assert not any(c.expression.operators for c in model.hall_of_fame_.candidates)
         """
     )
 
@@ -755,6 +755,146 @@ def test_what_pysr_had_written_before_a_crash_is_read():
         assert [e.to_text() for e in result.expressions] == ["2.5", "x0 * x1"]
         """
     )
+
+
+# --- whole fits while the engine fails ------------------------------------------------------------
+FIT = """
+import signal, threading, time
+from sr_transformer import SymbolicTransformerRegressor
+from sr_transformer.errors import SearchInterruptedWarning
+
+noise = np.random.default_rng(1).normal(size=20)
+y = X[:, 0] * X[:, 1] + noise
+
+def fit(search=None, **settings):
+    # The front with one warning, and that of the Transformer alone.
+    parameters = dict(n_candidates=16, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = SymbolicTransformerRegressor(
+            own() if search is None else search, **parameters, **settings
+        ).fit(X, y)
+    found = [w for w in caught if not issubclass(w.category, (DeprecationWarning, FutureWarning))]
+    assert len(found) == 1, [str(w.message) for w in found]
+    assert found[0].category is SearchInterruptedWarning, found[0]
+    alone = SymbolicTransformerRegressor(
+        "none", binary_operators=["+", "*"], unary_operators=[], **parameters
+    ).fit(X, y)
+    assert np.isfinite(model.predict(X)).all() and model.sympy() is not None
+    for ours in alone.hall_of_fame_:
+        assert any(
+            row.loss <= ours.loss * (1 + 1e-6) and row.complexity <= ours.complexity
+            for row in model.hall_of_fame_
+        ), (ours, model)
+    return model, str(found[0].message)
+"""
+
+
+def fit_in_pysrs_python(code: str) -> None:
+    run_in_pysrs_python(FIT + textwrap.dedent(code))
+
+
+def test_engine_that_raises_in_the_middle_keeps_what_it_had_written():
+    fit_in_pysrs_python(
+        """
+        def crash(self, X, y, runtime_params, weights, **others):
+            folder = os.path.join(self.output_directory_, self.run_id_)
+            os.makedirs(folder)
+            with open(os.path.join(folder, "hall_of_fame.csv"), "w") as file:
+                file.write('Complexity,Loss,Equation\\n5,0.5,"(x0 * x1) * 0.97"\\n')
+            raise RuntimeError("JuliaError: BoundsError")
+        PySRRegressor._run = crash
+        model, text = fit(own(run_id="here"))
+        assert "BoundsError" in text and "BoundsError" in model.seeding_report_.interruption
+        assert model.engine_ == "pysr" and model.seeding_report_.n_front == 1
+        """
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
+def test_ctrl_c_during_the_search_ends_it_with_what_is_there():
+    fit_in_pysrs_python(
+        """
+        def slow(self, *_, **__):
+            threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
+            time.sleep(60)
+        PySRRegressor._run = slow
+        begun = time.monotonic()
+        model, text = fit()
+        assert time.monotonic() - begun < 40
+        assert "interrupted from the keyboard" in text
+        assert model.engine_ == "transformer"
+        """
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
+def test_engine_that_hangs_beyond_its_timeout_is_stopped():
+    fit_in_pysrs_python(
+        """
+        from sr_transformer.search import pysr
+        pysr._GRACE_SECONDS = 0.5
+        PySRRegressor._run = lambda self, *_, **__: time.sleep(60)
+        begun = time.monotonic()
+        model, text = fit(timeout_in_seconds=2.0)
+        assert time.monotonic() - begun < 40
+        assert "and was stopped" in text, text
+        """
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are those of POSIX")
+def test_output_folder_that_cannot_be_written_costs_the_search_not_the_fit():
+    fit_in_pysrs_python(
+        """
+        import tempfile
+        folder = tempfile.mkdtemp()
+        os.chmod(folder, 0o555)
+        SymbolicTransformerRegressor("none", n_candidates=8).fit(X, y)  # imports what it needs
+        if os.geteuid() == 0:
+            os.seteuid(65534)  # permissions do not bind the superuser
+        model, text = fit(own(temp_equation_file=False, output_directory=folder, run_id="run"))
+        assert "Permission denied" in text, text
+        """
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_full_disk_costs_the_search_not_the_fit():
+    fit_in_pysrs_python(
+        """
+        def write_front(self, *_, **__):
+            with open("/dev/full", "w") as file:
+                file.write("Complexity,Loss,Equation")
+        PySRRegressor._run = write_front
+        model, text = fit()
+        assert "No space left on device" in text, text
+        """
+    )
+
+
+def test_julia_that_cannot_be_imported_costs_one_warning():
+    code = """
+        import sys, warnings
+        import numpy as np
+        sys.modules["juliacall"] = None
+        from sr_transformer import SymbolicTransformerRegressor
+        X = np.random.default_rng(0).uniform(1, 3, (20, 2))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = SymbolicTransformerRegressor(n_candidates=8).fit(X, X[:, 0])
+        (warning,) = caught
+        assert warning.category.__name__ == "EngineFallbackWarning"
+        assert model.engine_ == "transformer"
+        assert model.seeding_report_.not_run == "no engine can run here"
+        assert np.isfinite(model.predict(X)).all()
+    """
+    if find_spec("pysr") is None:
+        pytest.skip("pysr is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 # --- the real engine ------------------------------------------------------------------------------
