@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -175,7 +176,9 @@ class PySREngine:
         every = -(-len(task.X) // _TRIED_ROWS)
         written = write_guesses(task.guesses, rules, task.X[::every], columns)
         model.set_params(guesses=[*first, *written.texts])
+        begun = monotonic()
         interruption = _fit(model, task, names, columns)
+        seconds = monotonic() - begun
         texts, losses = _front(model)
         if task.X_units is not None or task.y_units is not None:
             texts = _dimensionally_right(model, texts, losses, names, task)
@@ -185,10 +188,19 @@ class PySREngine:
             fitted=model,
             n_unreadable=n_unreadable,
             interruption=interruption,
+            start_seconds=_beyond(task.timeout_in_seconds, seconds),
             accepted=written.expressions,
             refused=dict(written.refused),
             columns=columns,
         )
+
+
+def _beyond(limit: float | None, seconds: float) -> float:
+    """Seconds that PySR needed beyond its limit.
+
+    Its clock starts when its search does, after it compiled what the search needs.
+    """
+    return 0.0 if limit is None else max(seconds - limit, 0.0)
 
 
 def _fit(

@@ -17,6 +17,9 @@ from sr_transformer.search.guesses import GuessRules
 # user: two runs in the logs, files and clusters, denoising done twice, and few random members left.
 FRACTION_REPLACED_GUESSES = 0.05
 
+# Iterations of a search that its time limit ends.
+_UNLIMITED = 1_000_000
+
 # PySR refuses anything smaller; larger formulas than were asked for are left out afterwards.
 _SMALLEST_MAXSIZE = 7
 
@@ -52,6 +55,8 @@ def own_settings(task: SearchTask) -> dict[str, Any]:
         "temp_equation_file": True,
         "input_stream": "devnull",
     }
+    if task.timeout_in_seconds is not None:
+        settings["niterations"] = _UNLIMITED
     if "^" in task.operators:
         # Any base, but a bare constant or variable as exponent: PySR's own advice.
         settings["constraints"] = {"^": (-1, 1)}

@@ -27,6 +27,10 @@ _REFIT_ROWS = 10_000
 _EXPLAINED = 1e-20
 _ROUNDING = 1e-30  # the same of the mean square: y itself is only given to 16 digits
 
+# Part of the time left that is kept for what follows the search. Fitting the constants of what
+# Operon found and selecting took 0.8 % of a fit of 60 s and 1.6 % of one of 6 s.
+_FINISHING_SHARE = 0.02
+
 _BETTER = 1 - 1e-6  # a loss that is lower by less than this is the same
 
 
@@ -143,7 +147,7 @@ def seeded_search(
     seed : int or None
         Of a repeatable search.
     left : callable
-        Seconds that are left for the search; ``None`` is no limit.
+        Seconds that are left for the fit; ``None`` is no limit.
     clock : callable
         Seconds on a clock that is not turned back.
     verbose, output, X_units, y_units
@@ -164,6 +168,7 @@ def seeded_search(
         pool = table.pool(candidates)
         X, y = table.X, table.y
     guesses = [candidate.expression for candidate in pool.ladder(_N_GUESSES)]
+    seconds = left()
     seeded = clock()
     task = SearchTask(
         X=X,
@@ -172,7 +177,7 @@ def seeded_search(
         guesses=guesses,
         operators=table.operators,
         maxsize=maxsize,
-        timeout_in_seconds=left(),
+        timeout_in_seconds=None if seconds is None else (1 - _FINISHING_SHARE) * seconds,
         random_state=seed,
         variable_names=table.names,
         verbose=verbose,
