@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +12,11 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY, check_operators
-from sr_transformer.hall_of_fame import Candidate, HallOfFame, check_model_selection
+from sr_transformer.checks import check_parameters, check_units
+from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
+from sr_transformer.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.progress import Stages
-from sr_transformer.search.engine import SearchEngine, resolve_engine
+from sr_transformer.search.engine import KEYBOARD, SearchEngine, resolve_engine
 from sr_transformer.search.seeding import (
     SeededSearch,
     SeedingReport,
@@ -195,14 +196,14 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
         SearchInterruptedWarning
             If the engine was interrupted or failed.
         """
-        operators, maxsize = self._check_parameters()
+        operators, maxsize = check_parameters(self)
         with Stages(self.timeout_in_seconds, int(self.verbose), self._say) as stages:
             self.timings_ = stages.timings
             with stages.measure("start"):
                 X, y, weights = check_table(self, X, y, sample_weight)
                 # Before torch is imported: Julia can crash when it is loaded second.
                 engine = resolve_engine(self.search)
-            _check_units(engine, X, y, X_units, y_units)
+            check_units(engine, X, y, X_units, y_units)
             longest: int | None = maxsize
             if engine is not None and engine.operators is not None:
                 operators = engine.operators
@@ -211,7 +212,7 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
                 maxsize, longest = engine.maxsize, None
             names = column_names(self)
             targets = y.reshape(len(y), -1).T
-            outputs = []
+            outputs: list[_Output] = []
             for output, target in enumerate(targets):
                 if len(targets) > 1:
                     stages.say(f"output {output} of {len(targets)}")
@@ -219,7 +220,14 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
                     *merge_repeated_rows(X, target, weights), operators, longest, names
                 )
                 left = stages.share(1 / (len(targets) - output))
+                not_run = None
+                if engine is None:
+                    not_run = "search='none'" if self.search == "none" else "no engine can run here"
+                elif any(done.seeding_report.interruption == KEYBOARD for done in outputs):
+                    # Who pressed Ctrl-C waits for no other search: the rest gets what is quick.
+                    not_run, left = "the fit was interrupted from the keyboard", lambda: 0.0
                 job = _Job(
+                    not_run=not_run,
                     output=output if y.ndim == 2 else None,
                     X_units=X_units,
                     y_units=y_units if isinstance(y_units, str | None) else y_units[output],
@@ -236,25 +244,6 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
             setattr(self, f"{name}_", values if several else values[0])
         if all(output.search is None for output in outputs):
             del self.search_
-
-    def _check_parameters(self) -> tuple[frozenset[str], int]:
-        """Raise ValueError for a parameter that cannot be used; the operators and size limit."""
-        operators = check_operators(self.binary_operators, self.unary_operators)
-        if not operators:
-            raise ValueError("binary_operators and unary_operators are both empty; name some.")
-        check_model_selection(self.model_selection)
-        _check_number("maxsize", self.maxsize, Integral, 1)
-        _check_number("n_candidates", self.n_candidates, Integral, 1)
-        _check_number("temperature", self.temperature, Real, above=0)
-        _check_number("verbose", self.verbose, Integral, 0)
-        if self.timeout_in_seconds is not None:
-            _check_number("timeout_in_seconds", self.timeout_in_seconds, Real, above=0)
-        if self.n_jobs is not None and not (isinstance(self.n_jobs, Integral) and self.n_jobs):
-            raise ValueError(
-                f"n_jobs is {self.n_jobs!r}; allowed are None, a positive number of workers, or -1 "
-                "for all cores."
-            )
-        return operators, int(self.maxsize)
 
     def _fit_output(
         self,
@@ -274,9 +263,8 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
         candidates = self._propose(table, maxsize, seconds, random_state, stages)
         proposing = stages.used() - begun
         searched: SeededSearch | None = None
-        if engine is None:
-            not_run = "search='none'" if self.search == "none" else "no engine can run here"
-            report = SeedingReport(engine=None, not_run=not_run)
+        if engine is None or job.not_run is not None:
+            report = SeedingReport(engine=None, not_run=job.not_run)
         else:
             n_columns = table.X.shape[1]
             candidates = [c for c in candidates if engine.admits(c.expression, n_columns)]
@@ -296,7 +284,9 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
                     left=left,
                     clock=stages.elapsed,
                     verbose=int(self.verbose),
-                    **vars(job),
+                    output=job.output,
+                    X_units=job.X_units,
+                    y_units=job.y_units,
                 )
                 report = finished(searched.report, proposing)
                 for stage, value in searched.report.seconds.items():
@@ -465,8 +455,9 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
 
 @dataclass(frozen=True)
 class _Job:
-    """Which column of y is fitted, and the units of the table."""
+    """Which column of y is fitted, the units of the table, and why no engine may run, if so."""
 
+    not_run: str | None
     output: int | None
     X_units: Sequence[str] | None
     y_units: str | None
@@ -484,45 +475,3 @@ class _Output:
     engine: str
     seeding_report: SeedingReport
     search: Any
-
-
-def _check_number(
-    name: str, value: Any, kind: type, at_least: float | None = None, above: float | None = None
-) -> None:
-    """Raise ValueError unless the value is a finite number of the kind and within the bound."""
-    bound = f"above {above}" if at_least is None else f"of at least {at_least}"
-    valid = (
-        isinstance(value, kind)
-        and not isinstance(value, bool)
-        and np.isfinite(value)
-        and (value > above if at_least is None else value >= at_least)
-    )
-    if not valid:
-        noun = "a whole number" if kind is Integral else "a number"
-        raise ValueError(f"{name} is {value!r}; it must be {noun} {bound}.")
-
-
-def _check_units(
-    engine: SearchEngine | None,
-    X: Array,
-    y: Array,
-    X_units: Sequence[str] | None,
-    y_units: str | Sequence[str] | None,
-) -> None:
-    """Raise ValueError for units that do not fit the table, or that nothing here understands."""
-    if X_units is None and y_units is None:
-        return
-    if engine is None or engine.name != "pysr":
-        raise ValueError(
-            f"X_units and y_units are understood by PySR only, and the search is by "
-            f"{'the Transformer alone' if engine is None else engine.name}. Search with 'pysr' or "
-            "your own PySRRegressor, or leave the units out."
-        )
-    if X_units is not None and (isinstance(X_units, str) or len(X_units) != X.shape[1]):
-        raise ValueError(
-            f"X_units is {X_units!r}; X has {X.shape[1]} columns: give a unit of each."
-        )
-    n_outputs = 1 if y.ndim == 1 else y.shape[1]
-    n_units = 1 if isinstance(y_units, str) else n_outputs if y_units is None else len(y_units)
-    if n_units != n_outputs:
-        raise ValueError(f"y_units is {y_units!r}; y has {n_outputs} columns: give a unit of each.")

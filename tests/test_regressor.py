@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 
 from sr_transformer import Expression, SymbolicTransformerRegressor
 from sr_transformer.errors import CheckpointError, EngineFallbackWarning, EngineUnavailableError
+from sr_transformer.progress import Stages
 from sr_transformer.search.pysr import PySREngine
 
 COLUMNS = ["complexity", "loss", "score", "equation", "sympy_format", "source"]
@@ -237,6 +238,28 @@ def test_refit_forgets_the_table_before(quick, product_table):
     model.fit(X[:, :1], X[:, 0])
     assert model.n_features_in_ == 1
     assert "a" not in model.equations_["equation"].iloc[-1]
+
+
+def test_verbose_fit_on_a_terminal_has_a_bar(quick, product_table, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what makes a terminal of any stream
+    for limit in (None, 60.0):
+        quick(verbose=1, timeout_in_seconds=limit).fit(*product_table)
+        shown = capsys.readouterr()
+        assert "\u2501" in shown.err  # the bar
+        assert "proposing 16 formulas" in shown.err
+        assert shown.out == ""
+    quick(verbose=2).fit(*product_table)
+    assert "\u2501" not in capsys.readouterr().err
+
+
+def test_time_that_is_left_is_shared_and_the_start_is_not_counted():
+    stages = Stages(10.0, 0, lambda text: None)
+    half = stages.share(0.5)
+    assert 4.9 < half() <= 5.0
+    stages.add("start", 3.0)
+    assert 7.9 < half() <= 8.0
+    assert Stages(None, 0, print).share(0.5)() is None
+    assert Stages(1e-9, 0, print).share(1.0)() == 0.0
 
 
 def test_verbose_fit_names_its_stages(quick, product_table, capsys):

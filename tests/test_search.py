@@ -307,6 +307,20 @@ def test_fit_returns_the_transformers_front_when_the_engine_fails(
 LAW = "2.3 * x0 * sin(x1 * sin(1.7 * x0))"  # more than a few draws of the Transformer hit
 
 
+def test_ctrl_c_in_the_search_of_one_output_ends_those_of_the_others(
+    quick, noisy_table, monkeypatch
+):
+    engine = BrokenEngine(KeyboardInterrupt())
+    monkeypatch.setattr("sr_transformer.regressor.resolve_engine", lambda s: engine)
+    X, y = noisy_table
+    with pytest.warns(SearchInterruptedWarning) as caught:
+        model = quick(search="auto").fit(X, np.column_stack([y, y**2, y**3]))
+    assert len(caught) == 1
+    assert "keyboard" in model.seeding_report_[0].interruption
+    assert ["keyboard" in report.not_run for report in model.seeding_report_[1:]] == [True, True]
+    assert np.isfinite(model.predict(X)).all()
+
+
 class AnsweringEngine(BrokenEngine):
     """An engine that knows the law, but for its constants."""
 

@@ -19,6 +19,9 @@ from sr_transformer.expression import Expression
 
 Array = np.ndarray
 
+KEYBOARD = "it was interrupted from the keyboard"
+"""The interruption of a search that its user ended."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchTask:
@@ -158,7 +161,11 @@ def resolve_engine(search: Any) -> SearchEngine | None:
     from sr_transformer.search.pysr import PySREngine, is_pysr_regressor
 
     if is_pysr_regressor(search):
-        return PySREngine(search)
+        own = PySREngine(search)
+        reason = own.unusable_reason()
+        if reason is not None:
+            raise EngineUnavailableError(f"search is a PySRRegressor that cannot run: {reason}")
+        return own
     engines: dict[str, Callable[[], SearchEngine]] = {"pysr": PySREngine, "operon": OperonEngine}
     if not isinstance(search, str) or search not in ("auto", *engines, "none"):
         raise ValueError(
@@ -192,7 +199,7 @@ def run_search(engine: SearchEngine, task: SearchTask) -> SearchResult:
     try:
         result = engine.search(task)
     except KeyboardInterrupt:
-        result = SearchResult(interruption="it was interrupted from the keyboard")
+        result = SearchResult(interruption=KEYBOARD)
     except Exception as error:
         result = SearchResult(interruption=f"it failed with {describe(error)}")
     if result.interruption is not None:

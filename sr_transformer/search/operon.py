@@ -24,7 +24,7 @@ from time import monotonic
 from typing import IO, Any
 
 from sr_transformer.expression import Expression
-from sr_transformer.search.engine import SearchResult, SearchTask, describe
+from sr_transformer.search.engine import KEYBOARD, SearchResult, SearchTask, describe
 
 # Versions whose Python classes, node names and warm start were tried; 0.7 renames them.
 _FROM_VERSION, _BEFORE_VERSION = (0, 6, 2), (0, 7)
@@ -106,7 +106,7 @@ class OperonEngine:
                 if interruption == _ENDED:
                     interruption = _last_words(process, complaints)
             except KeyboardInterrupt:
-                interruption = "it was interrupted from the keyboard"
+                interruption = KEYBOARD
             finally:
                 process.kill()
                 process.wait()

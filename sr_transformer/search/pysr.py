@@ -21,7 +21,7 @@ import numpy as np
 
 from sr_transformer.errors import ExpressionError
 from sr_transformer.expression import OPERATORS, Expression
-from sr_transformer.search.engine import SearchResult, SearchTask, describe
+from sr_transformer.search.engine import KEYBOARD, SearchResult, SearchTask, describe
 from sr_transformer.search.guesses import (
     GuessError,
     GuessRules,
@@ -188,7 +188,7 @@ class PySREngine:
             fitted=model,
             n_unreadable=n_unreadable,
             interruption=interruption,
-            start_seconds=_beyond(task.timeout_in_seconds, seconds),
+            start_seconds=0.0 if interruption else _beyond(task.timeout_in_seconds, seconds),
             accepted=written.expressions,
             refused=dict(written.refused),
             columns=columns,
@@ -235,9 +235,9 @@ def _fit(
             warnings.filterwarnings("ignore", "The search was interrupted", RuntimeWarning)
             model.fit(X, task.y, **keywords)
         if getattr(model, "interrupted_", False):
-            interruption = "it was interrupted from the keyboard"
+            interruption = KEYBOARD
     except (Exception, KeyboardInterrupt) as error:
-        interruption = "it was interrupted from the keyboard"
+        interruption = KEYBOARD
         if isinstance(error, Exception):
             interruption = f"it failed with {describe(error)}"
         with suppress(Exception):
