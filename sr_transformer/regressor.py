@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from numbers import Integral, Real
-from time import perf_counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY, check_operators
-from sr_transformer.hall_of_fame import Candidate, HallOfFame, check_model_selection
-from sr_transformer.scaling import Scaling
-from sr_transformer.search.engine import SearchEngine, SearchTask, resolve_engine, run_search
+from sr_transformer.checks import check_parameters, check_units
+from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
+from sr_transformer.hall_of_fame import Candidate, HallOfFame
+from sr_transformer.progress import Stages
+from sr_transformer.search.engine import KEYBOARD, SearchEngine, resolve_engine
+from sr_transformer.search.seeding import (
+    SeededSearch,
+    SeedingReport,
+    finished,
+    is_explained,
+    seeded_search,
+)
+from sr_transformer.table import UserTable, check_table, column_names, merge_repeated_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,17 +38,8 @@ Array = np.ndarray
 # Share of timeout_in_seconds that proposing may use where a search follows.
 _PROPOSAL_SHARE = 0.3
 
-# Formulas that seed an engine: as many as PySR was measured with.
-_N_GUESSES = 50
 
-# An engine's formulas are refitted on at most so many rows, drawn at random.
-_REFIT_ROWS = 10_000
-
-# Repeated rows are merged in tables of up to so many numbers; above, sorting costs seconds.
-_MERGED_NUMBERS = 2_000_000
-
-
-class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
+class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Find a formula for y in terms of the columns of X.
 
     A pretrained Transformer reads the table and writes down formulas; their constants are fitted,
@@ -75,7 +75,7 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
     random_state : int, RandomState or None, default=None
         Seed. With one, the engine too runs repeatably, which makes it use one core only.
     verbose : int, default=0
-        Above 0 the stages are printed.
+        1 shows the stages and a progress bar on standard error; 2 also what the engine prints.
 
     Attributes
     ----------
@@ -89,10 +89,21 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         The fitted engine, only where one ran. It saw the table with each column and y divided by
         a power of ten; the formulas of ``equations_`` are in the units of the table itself. It is
         not part of a pickle, so that a model can be loaded where Julia is not.
+    seeding_report_ : SeedingReport
+        What became of the Transformer's formulas in the engine: how many it accepted, how many
+        survived there, how many it improved on; or why no search ran. Print it.
     timings_ : dict of str to float
-        Seconds of each stage.
+        Seconds of each stage. ``"start"``, of the network and the engine, is not counted for
+        ``timeout_in_seconds``.
+    n_outputs_ : int
     n_features_in_ : int
     feature_names_in_ : ndarray of str, only for tables with named columns
+
+    Notes
+    -----
+    Where y has several columns, each is an output with a search and a front of its own. The first
+    five attributes are then lists, in the order of the columns (an engine that did not run is
+    ``None`` in ``search_``), and so is what the methods return for a formula.
 
     Examples
     --------
@@ -136,7 +147,15 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         self.verbose = verbose
 
     # --- fit ----------------------------------------------------------------------------------
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SymbolicTransformerRegressor:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_units: Sequence[str] | None = None,
+        y_units: str | Sequence[str] | None = None,
+    ) -> SymbolicTransformerRegressor:
         """Find formulas for a table.
 
         Parameters
@@ -144,11 +163,17 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         X : array-like of shape (n_rows, n_columns)
             Finite numbers, at least two rows. The columns of a DataFrame give the variables their
             names.
-        y : array-like of shape (n_rows,)
-            Finite numbers.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
+            Finite numbers. The time limit is shared by the outputs.
         sample_weight : array-like of shape (n_rows,), optional
             Weights of the squared errors; none is negative. A row of weight 0 is left out, and a
             whole weight means as much as repeating the row.
+        X_units : sequence of str, optional
+            The unit of each column, as in ``PySRRegressor.fit``. Only PySR knows units. It then
+            searches the table as it is, and its formulas are the answer: those of the Transformer,
+            which may break the units, are only what it starts from.
+        y_units : str or sequence of str, optional
+            The unit of y, or of each of its columns.
 
         Returns
         -------
@@ -171,115 +196,146 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         SearchInterruptedWarning
             If the engine was interrupted or failed.
         """
-        started = perf_counter()
-        operators, maxsize = self._check_parameters()
-        X, y, weights = self._check_table(X, y, sample_weight)
-        random_state = check_random_state(self.random_state)
-        # Before torch is imported: Julia can crash when it is loaded second.
-        engine = resolve_engine(self.search)
-        longest: int | None = maxsize
-        if engine is not None and engine.operators is not None:
-            operators = engine.operators
-        if engine is not None and engine.maxsize is not None:
-            # Its settings may count complexity otherwise, so that only the engine applies them.
-            maxsize, longest = engine.maxsize, None
-        self.timings_ = {"start": perf_counter() - started}
-
-        # A formula of a scaled table is written back with factors, so that "*" is needed.
-        scaling = Scaling.of(X, y) if "*" in operators else Scaling.identity(X.shape[1])
-        scaled = (scaling.scale_X(X), scaling.scale_y(y))
-        _check_squares(y, scaled[1])
-        candidates = self._propose(scaled, weights, operators, maxsize, engine, random_state)
-        table = _UserTable(X, y, weights, scaling, operators, longest, self._names())
-        self._forget_search()
-        if engine is not None:
-            candidates += self._search(engine, table, scaled, maxsize, candidates, random_state)
-
-        selecting = perf_counter()
-        self.hall_of_fame_ = table.pool(candidates, self.model_selection)
-        self.timings_["select"] = perf_counter() - selecting
-        self.timings_["total"] = perf_counter() - started
-        self._say(f"{len(self.hall_of_fame_)} formulas after {self.timings_['total']:.1f} s")
+        operators, maxsize = check_parameters(self)
+        with Stages(self.timeout_in_seconds, int(self.verbose), self._say) as stages:
+            self.timings_ = stages.timings
+            with stages.measure("start"):
+                X, y, weights = check_table(self, X, y, sample_weight)
+                # Before torch is imported: Julia can crash when it is loaded second.
+                engine = resolve_engine(self.search)
+            check_units(engine, X, y, X_units, y_units)
+            longest: int | None = maxsize
+            if engine is not None and engine.operators is not None:
+                operators = engine.operators
+            if engine is not None and engine.maxsize is not None:
+                # Its settings may count complexity otherwise, so that only the engine applies them.
+                maxsize, longest = engine.maxsize, None
+            names = column_names(self)
+            targets = y.reshape(len(y), -1).T
+            outputs: list[_Output] = []
+            for output, target in enumerate(targets):
+                if len(targets) > 1:
+                    stages.say(f"output {output} of {len(targets)}")
+                table = UserTable(
+                    *merge_repeated_rows(X, target, weights), operators, longest, names
+                )
+                left = stages.share(1 / (len(targets) - output))
+                not_run = None
+                if engine is None:
+                    not_run = "search='none'" if self.search == "none" else "no engine can run here"
+                elif any(done.seeding_report.interruption == KEYBOARD for done in outputs):
+                    # Who pressed Ctrl-C waits for no other search: the rest gets what is quick.
+                    not_run, left = "the fit was interrupted from the keyboard", lambda: 0.0
+                job = _Job(
+                    not_run=not_run,
+                    output=output if y.ndim == 2 else None,
+                    X_units=X_units,
+                    y_units=y_units if isinstance(y_units, str | None) else y_units[output],
+                )
+                outputs.append(self._fit_output(table, engine, maxsize, left, stages, job))
+        self._keep(outputs, several=y.ndim == 2)
         return self
 
-    def _check_parameters(self) -> tuple[frozenset[str], int]:
-        """Raise ValueError for a parameter that cannot be used; the operators and size limit."""
-        operators = check_operators(self.binary_operators, self.unary_operators)
-        if not operators:
-            raise ValueError("binary_operators and unary_operators are both empty; name some.")
-        check_model_selection(self.model_selection)
-        _check_number("maxsize", self.maxsize, Integral, 1)
-        _check_number("n_candidates", self.n_candidates, Integral, 1)
-        _check_number("temperature", self.temperature, Real, above=0)
-        _check_number("verbose", self.verbose, Integral, 0)
-        if self.timeout_in_seconds is not None:
-            _check_number("timeout_in_seconds", self.timeout_in_seconds, Real, above=0)
-        if self.n_jobs is not None and not (isinstance(self.n_jobs, Integral) and self.n_jobs):
-            raise ValueError(
-                f"n_jobs is {self.n_jobs!r}; allowed are None, a positive number of workers, or -1 "
-                "for all cores."
-            )
-        return operators, int(self.maxsize)
+    def _keep(self, outputs: list[_Output], several: bool) -> None:
+        """Set the fitted attributes; they are lists where there are several outputs."""
+        self.n_outputs_ = len(outputs)
+        for name in ("hall_of_fame", "engine", "seeding_report", "search"):
+            values = [getattr(output, name) for output in outputs]
+            setattr(self, f"{name}_", values if several else values[0])
+        if all(output.search is None for output in outputs):
+            del self.search_
 
-    def _check_table(self, X: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
-        """Finite float64 arrays; weights are ``None`` where all rows count the same."""
-        try:
-            X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
-        except ValueError as error:
-            raise _name_text_column(X, error) from error
-        try:
-            y = np.asarray(y, dtype=np.float64)
-        except ValueError as error:
-            raise ValueError(f"y holds something that is not a number: {error}.") from error
-        _check_names(self._names())
-        weights = None
-        if sample_weight is not None:
-            weights = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    def _fit_output(
+        self,
+        table: UserTable,
+        engine: SearchEngine | None,
+        maxsize: int,
+        left: Callable[[], float | None],
+        stages: Stages,
+        job: _Job,
+    ) -> _Output:
+        """Propose, search and pool for one column of y."""
+        random_state = check_random_state(self.random_state)
+        seconds = left()
+        if seconds is not None and engine is not None:
+            seconds *= _PROPOSAL_SHARE
+        begun = stages.used()
+        candidates = self._propose(table, maxsize, seconds, random_state, stages)
+        proposing = stages.used() - begun
+        searched: SeededSearch | None = None
+        if engine is None or job.not_run is not None:
+            report = SeedingReport(engine=None, not_run=job.not_run)
+        else:
+            n_columns = table.X.shape[1]
+            candidates = [c for c in candidates if engine.admits(c.expression, n_columns)]
+            report = SeedingReport(
+                engine=engine.name,
+                not_run="a proposed formula explains the table to machine precision",
+                seconds={"propose": proposing},
             )
-            used = weights > 0
-            if used.sum() < 2:
-                raise ValueError(
-                    f"sample_weight is above 0 in {used.sum()} rows; at least 2 are needed."
+            if job.has_units or not is_explained(table, candidates):
+                stages.say(f"searching with {engine.name}")
+                searched = seeded_search(
+                    engine,
+                    table,
+                    candidates,
+                    maxsize=maxsize,
+                    seed=self._seed(random_state),
+                    left=left,
+                    clock=stages.elapsed,
+                    verbose=int(self.verbose),
+                    output=job.output,
+                    X_units=job.X_units,
+                    y_units=job.y_units,
                 )
-            X, y, weights = X[used], y[used], weights[used]
-        if X.shape[0] * (X.shape[1] + 1) <= _MERGED_NUMBERS:
-            X, y, weights = _merge_repeated_rows(X, y, weights)
-        if weights is not None and np.all(weights == weights[0]):
-            weights = None
-        return X, y, weights
+                report = finished(searched.report, proposing)
+                for stage, value in searched.report.seconds.items():
+                    stages.add(stage, value)
+                if job.has_units and searched.candidates:
+                    candidates = []  # only PySR can tell which of them keep to the units
+                if searched.columns is not None:
+                    used = set(searched.columns)
+                    candidates = [c for c in candidates if used.issuperset(c.expression.variables)]
+                candidates = candidates + searched.candidates
+        with stages.measure("select"):
+            hall = table.pool(candidates, self.model_selection)
+        stages.say(f"{len(hall)} formulas; {report!r}")
+        if searched is None:
+            return _Output(hall, "transformer", report, None)
+        found = engine.name if searched.candidates else "transformer"
+        return _Output(hall, found, report, searched.fitted)
+
+    def _seed(self, random_state: np.random.RandomState) -> int | None:
+        return None if self.random_state is None else int(random_state.randint(2**31 - 1))
 
     def _propose(
         self,
-        scaled: tuple[Array, Array],
-        weights: Array | None,
-        operators: frozenset[str],
+        table: UserTable,
         maxsize: int,
-        engine: SearchEngine | None,
+        seconds: float | None,
         random_state: np.random.RandomState,
+        stages: Stages,
     ) -> list[Candidate]:
         """The Transformer's fitted formulas, in scaled units."""
         from sr_transformer.proposal.propose import propose_candidates
 
-        loading = perf_counter()
-        sampler = self._sampler()
-        self.timings_["start"] += perf_counter() - loading
-        self._say(f"proposing {self.n_candidates} formulas")
-        timeout = self.timeout_in_seconds
-        if timeout is not None and engine is not None:
-            timeout *= _PROPOSAL_SHARE
+        X, y = table.scaled_X, table.scaled_y
+        with stages.measure("start"):
+            sampler = self._sampler()
+        stages.say(f"proposing {self.n_candidates} formulas")
         return propose_candidates(
-            *scaled,
+            X,
+            y,
             sampler=sampler,
-            sample_weight=weights,
-            operators=operators,
+            sample_weight=table.weights,
+            operators=table.operators,
             maxsize=maxsize,
             n_candidates=self.n_candidates,
             temperature=self.temperature,
-            timeout_in_seconds=timeout,
+            timeout_in_seconds=seconds,
             random_state=random_state,
             n_jobs=self.n_jobs,
-            timings=self.timings_,
+            timings=stages.timings,
         )
 
     def _sampler(self) -> Sampler:
@@ -289,125 +345,68 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
 
         return NetworkSampler(load_model(self.checkpoint, self.device))
 
-    def _search(
-        self,
-        engine: SearchEngine,
-        table: _UserTable,
-        scaled: tuple[Array, Array],
-        maxsize: int,
-        candidates: list[Candidate],
-        random_state: np.random.RandomState,
-    ) -> list[Candidate]:
-        """The engine's formulas, refitted, in scaled units."""
-        from sr_transformer.proposal.constants import refit
-
-        started = perf_counter()
-        seed = int(random_state.randint(2**31 - 1)) if self.random_state is not None else None
-        if engine.scaled:
-            pool = HallOfFame()
-            pool.extend(candidates)
-            X, y = scaled
-        else:
-            pool = table.pool(candidates)
-            X, y = table.X, table.y
-        remaining = self.timeout_in_seconds
-        if remaining is not None:
-            # The start of the engine and of the network is not counted.
-            used = sum(s for stage, s in self.timings_.items() if stage != "start")
-            remaining = max(remaining - used, 1.0)
-        self._say(f"searching with {engine.name}")
-        result = run_search(
-            engine,
-            SearchTask(
-                X=X,
-                y=y,
-                weights=table.weights,
-                guesses=[candidate.expression for candidate in pool.ladder(_N_GUESSES)],
-                operators=table.operators,
-                maxsize=maxsize,
-                timeout_in_seconds=remaining,
-                random_state=seed,
-                variable_names=table.names,
-                verbose=self.verbose,
-            ),
-        )
-        if result.fitted is not None:
-            self.search_ = result.fitted
-        if result.expressions:
-            self.engine_ = engine.name
-        if result.n_unreadable:
-            self._say(f"{result.n_unreadable} formulas of search_ use operators unknown here")
-        rows = slice(None)
-        if len(y) > _REFIT_ROWS:
-            rows = np.sort(random_state.choice(len(y), _REFIT_ROWS, replace=False))
-        X, y = scaled[0][rows], scaled[1][rows]
-        weights = None if table.weights is None else table.weights[rows]
-        found = []
-        for expression in result.expressions:
-            if not engine.scaled:
-                expression = table.scaling.to_scaled_units(expression)
-            found.append(Candidate(*refit(expression, X, y, weights), source=engine.name))
-        self.timings_["start"] += result.start_seconds
-        self.timings_["search"] = perf_counter() - started - result.start_seconds
-        return found
-
-    def _forget_search(self) -> None:
-        self.engine_ = "transformer"
-        if hasattr(self, "search_"):
-            del self.search_
-
     def _say(self, text: str) -> None:
-        if self.verbose > 0:
-            print(f"sr-transformer: {text}", flush=True)
+        """Is told each stage of a fit; the command line shows them its own way."""
 
     # --- what was found -----------------------------------------------------------------------
-    def predict(self, X: Any, index: int | None = None) -> Array:
+    def predict(self, X: Any, index: int | list[int] | None = None) -> Array:
         """Values of a formula, exactly as it is shown.
 
         Parameters
         ----------
         X : array-like of shape (n_rows, n_columns)
-        index : int or None
-            Row of ``equations_``; ``None`` for the selected one.
+        index : int, list of int or None
+            Row of ``equations_``; ``None`` for the selected one. For several outputs, a list with
+            a row of each.
 
         Returns
         -------
-        ndarray of shape (n_rows,)
+        ndarray of shape (n_rows,) or (n_rows, n_outputs)
             ``nan`` or ``inf`` where the formula is undefined; nothing is clipped or replaced.
         """
-        candidate = self._candidate(index)
+        candidates = self._candidates(index)
         X = validate_data(self, X, reset=False, dtype=np.float64)
-        return candidate.expression.evaluate(X)
+        values = [candidate.expression.evaluate(X) for candidate in candidates]
+        return np.column_stack(values) if self._has_several() else values[0]
 
-    def sympy(self, index: int | None = None) -> sympy.Basic:
+    def sympy(self, index: int | list[int] | None = None) -> sympy.Basic | list[sympy.Basic]:
         """A formula as a SymPy expression; ``index`` as in :meth:`predict`."""
-        return self._candidate(index).expression.to_sympy(self._names())
+        candidates = self._candidates(index)
+        names = column_names(self)
+        return self._listed(c.expression.to_sympy(names) for c in candidates)
 
-    def latex(self, index: int | None = None, precision: int = 4) -> str:
+    def latex(self, index: int | list[int] | None = None, precision: int = 4) -> str | list[str]:
         """A formula in LaTeX, with constants of ``precision`` digits; ``index`` as there."""
-        return self._candidate(index).expression.to_latex(self._names(), precision)
+        candidates = self._candidates(index)
+        names = column_names(self)
+        return self._listed(c.expression.to_latex(names, precision) for c in candidates)
 
-    def get_best(self, index: int | None = None) -> pd.Series:
+    def get_best(self, index: int | list[int] | None = None) -> pd.Series | list[pd.Series]:
         """A row of ``equations_``; ``index`` as in :meth:`predict`."""
-        self._candidate(index)
-        return self.equations_.iloc[self._selected() if index is None else index]
+        rows = self._rows(index)
+        return self._listed(
+            hall.to_frame().iloc[row] for hall, row in zip(self._halls(), rows, strict=True)
+        )
 
     @property
-    def equations_(self) -> pd.DataFrame:
-        """The Pareto front as a DataFrame."""
-        check_is_fitted(self, "hall_of_fame_")
-        return self.hall_of_fame_.to_frame()
+    def equations_(self) -> pd.DataFrame | list[pd.DataFrame]:
+        """The Pareto front as a DataFrame; for several outputs, a list of them."""
+        return self._listed(hall.to_frame() for hall in self._halls())
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the front, with the selected formula highlighted."""
-        check_is_fitted(self, "hall_of_fame_")
+    def plot(self, ax: Axes | None = None, output: int = 0) -> Axes:
+        """Draw the front, with the selected formula highlighted; of several, that of an output."""
+        hall = self._halls()[output]
         from sr_transformer.plotting import plot_front
 
-        return plot_front(self.hall_of_fame_, selected=self._selected(), ax=ax)
+        return plot_front(hall, selected=hall.select(self.model_selection), ax=ax)
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         text = super().__repr__(N_CHAR_MAX)
-        return f"{text}\n{self.hall_of_fame_!r}" if hasattr(self, "hall_of_fame_") else text
+        halls = self._halls() if self.__sklearn_is_fitted__() else []
+        for output, hall in enumerate(halls):
+            heading = f"Output {output}: " if self._has_several() else ""
+            text += f"\n{heading}{hall!r}"
+        return text
 
     def __getstate__(self) -> dict[str, Any]:
         # Without search_: loading a PySRRegressor starts Julia, and predicting needs neither.
@@ -416,130 +415,63 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "hall_of_fame_")
 
-    def _selected(self) -> int:
-        return self.hall_of_fame_.select(self.model_selection)
+    def _has_several(self) -> bool:
+        return isinstance(self.hall_of_fame_, list)
 
-    def _candidate(self, index: int | None) -> Candidate:
+    def _halls(self) -> list[HallOfFame]:
+        """The hall of fame of each output."""
         check_is_fitted(self, "hall_of_fame_")
-        size = len(self.hall_of_fame_)
+        return self.hall_of_fame_ if self._has_several() else [self.hall_of_fame_]
+
+    def _listed(self, values: Iterable[Any]) -> Any:
+        """The values of all outputs, or the value of the only one."""
+        values = list(values)
+        return values if self._has_several() else values[0]
+
+    def _rows(self, index: int | list[int] | None) -> list[int]:
+        """The row of each output."""
+        halls = self._halls()
         if index is None:
-            index = self._selected()
-        elif not isinstance(index, Integral) or not -size <= index < size:
+            return [hall.select(self.model_selection) for hall in halls]
+        rows = index if self._has_several() else [index]
+        if not isinstance(rows, Sequence) or len(rows) != len(halls):
             raise IndexError(
-                f"index is {index!r}; equations_ has {size} rows, so that 0 to {size - 1} are "
-                "allowed."
+                f"index is {index!r}; there are {len(halls)} outputs, so that a list of "
+                f"{len(halls)} rows is needed, one for each."
             )
-        return self.hall_of_fame_[index]
+        for hall, row in zip(halls, rows, strict=True):
+            if not isinstance(row, Integral) or not -len(hall) <= row < len(hall):
+                raise IndexError(
+                    f"index is {row!r}; equations_ has {len(hall)} rows, so that 0 to "
+                    f"{len(hall) - 1} are allowed."
+                )
+        return list(rows)
 
-    def _names(self) -> tuple[str, ...]:
-        """Names of the columns: the table's own, or x0, x1, ..."""
-        if hasattr(self, "feature_names_in_"):
-            return tuple(map(str, self.feature_names_in_))
-        return tuple(f"x{i}" for i in range(self.n_features_in_))
-
-
-class _UserTable:
-    """A checked table in the user's units and what formulas of it may look like."""
-
-    def __init__(
-        self,
-        X: Array,
-        y: Array,
-        weights: Array | None,
-        scaling: Scaling,
-        operators: frozenset[str],
-        maxsize: int | None,
-        names: tuple[str, ...],
-    ) -> None:
-        self.X = X
-        self.y = y
-        self.weights = weights
-        self.scaling = scaling
-        self.operators = operators
-        self.maxsize = maxsize
-        self.names = names
-
-    def pool(self, candidates: list[Candidate], model_selection: str = "best") -> HallOfFame:
-        """Hall of fame, in the user's units, of formulas of the scaled table."""
-        return HallOfFame.in_user_units(
-            candidates,
-            self.X,
-            self.y,
-            sample_weight=self.weights,
-            scaling=self.scaling,
-            operators=self.operators,
-            maxsize=self.maxsize,
-            variable_names=self.names,
-            model_selection=model_selection,
-        )
+    def _candidates(self, index: int | list[int] | None) -> list[Candidate]:
+        """The formula of each output."""
+        rows = self._rows(index)
+        return [hall[row] for hall, row in zip(self._halls(), rows, strict=True)]
 
 
-def _check_number(
-    name: str, value: Any, kind: type, at_least: float | None = None, above: float | None = None
-) -> None:
-    """Raise ValueError unless the value is a finite number of the kind and within the bound."""
-    bound = f"above {above}" if at_least is None else f"of at least {at_least}"
-    valid = (
-        isinstance(value, kind)
-        and not isinstance(value, bool)
-        and np.isfinite(value)
-        and (value > above if at_least is None else value >= at_least)
-    )
-    if not valid:
-        noun = "a whole number" if kind is Integral else "a number"
-        raise ValueError(f"{name} is {value!r}; it must be {noun} {bound}.")
+@dataclass(frozen=True)
+class _Job:
+    """Which column of y is fitted, the units of the table, and why no engine may run, if so."""
+
+    not_run: str | None
+    output: int | None
+    X_units: Sequence[str] | None
+    y_units: str | None
+
+    @property
+    def has_units(self) -> bool:
+        return self.X_units is not None or self.y_units is not None
 
 
-def _check_names(names: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise ValueError(
-                f"several columns have the name {name!r}, so that a formula could not say which "
-                "one it means; rename them."
-            )
-        seen.add(name)
+@dataclass(frozen=True)
+class _Output:
+    """What a fit found for one column of y."""
 
-
-def _name_text_column(X: Any, error: ValueError) -> ValueError:
-    """The error, or a clearer one where a DataFrame's column of text is the reason."""
-    if "could not convert string" not in str(error) or not hasattr(X, "columns"):
-        return error
-    for column in X.columns:
-        try:
-            np.asarray(X[column], dtype=np.float64)
-        except (ValueError, TypeError):
-            return ValueError(
-                f"column {column!r} holds something that is not a number ({error}). Leave the "
-                "column out or write it in numbers."
-            )
-    return error
-
-
-def _check_squares(y: Array, scaled: Array) -> None:
-    """Raise ValueError where the squared errors of the scaled y would overflow."""
-    with np.errstate(over="ignore"):
-        if np.isfinite(np.sum(np.square(scaled))):
-            return
-    raise ValueError(
-        f"y reaches {np.abs(y).max():.3g} with a typical size of {np.median(np.abs(y)):.3g}: "
-        "squared errors overflow at such a spread. Fit log(y), or leave the outliers out."
-    )
-
-
-def _merge_repeated_rows(
-    X: Array, y: Array, weights: Array | None
-) -> tuple[Array, Array, Array | None]:
-    """Each different row once, in a fixed order, with the sum of its weights.
-
-    The squared error stays the same, and so repeating a row is the same as giving it weight, and
-    the order of the rows does not matter.
-    """
-    rows = np.column_stack([X, y])
-    order = np.lexsort(rows.T)
-    rows = rows[order]
-    first = np.flatnonzero(np.append(True, np.any(rows[1:] != rows[:-1], axis=1)))
-    if len(first) == len(y):
-        return X[order], y[order], None if weights is None else weights[order]
-    ones = np.ones(len(y)) if weights is None else weights[order]
-    return rows[first, :-1], rows[first, -1], np.add.reduceat(ones, first)
+    hall_of_fame: HallOfFame
+    engine: str
+    seeding_report: SeedingReport
+    search: Any

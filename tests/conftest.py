@@ -31,6 +31,14 @@ def product_table() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
+def noisy_table() -> tuple[np.ndarray, np.ndarray]:
+    """y = 2 x0 x1 + 3 on 60 rows with noise, so that no formula explains it and a search runs."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(1.0, 5.0, (60, 2))
+    return X, 2.0 * X[:, 0] * X[:, 1] + 3.0 + rng.normal(size=60)
+
+
+@pytest.fixture
 def quick():
     """Make estimators that draw few formulas and search with nothing, unless told otherwise."""
     from sr_transformer import SymbolicTransformerRegressor

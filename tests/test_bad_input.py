@@ -36,7 +36,9 @@ REFUSED = {
     "sparse": (scipy.sparse.csr_matrix(X), Y, "(?i)sparse"),
     "other length": (X, Y[:-1], "inconsistent numbers of samples"),
     "no y": (X, None, "y"),
-    "two targets": (X, np.column_stack([Y, Y]), "1d array"),
+    "sparse y": (X, scipy.sparse.csr_matrix(Y[:, None]), "y is a sparse matrix"),
+    "y of three dimensions": (X, Y[:, None, None], "dim 3"),
+    "y without columns": (X, np.empty((30, 0)), "0 feature|shape"),
     "complex": (X + 1j, Y, "Complex"),
     "text in y": (X, np.array(["high", "low"] * 15), "not a number"),
     "text column": (

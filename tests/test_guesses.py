@@ -186,10 +186,55 @@ def test_guesses_that_are_finite_on_the_table_pass():
 
 
 def test_accepted_guesses_are_sorted_from_the_refused_ones():
-    accepted, reasons = accepted_guesses(["x0", "-x0", "2x1"], RULES)
+    accepted, errors = accepted_guesses(["x0", "-x0", "2x1"], RULES)
     assert accepted == ["x0", "2x1"]
-    assert len(reasons) == 1
-    assert "-x0" in reasons[0]
+    assert len(errors) == 1
+    assert "-x0" in str(errors[0])
+
+
+# One case for each way in which the real engine was seen to stumble over a guess, or to waste it.
+BROKEN = {
+    "operator that is not enabled": (["sin(x1)", "x1 ^ 2"], "operator not enabled", {}),
+    "power as in Python": (["x1**2"], "malformed", {}),
+    "Julia's dots, fractions and overflow": (["5.*x1", "x1.^2", "3//2"], "malformed", {}),
+    "number that is too large": (["1e400", "1e39"], "number out of range", {}),
+    "names from Python and SymPy": (
+        ["pow(x1, 2)", "pi", "E", "Abs(x1)", "Max(x1, x2)", "np.sin(x1)"], "malformed", {},
+    ),
+    "minus before something else than a number": (
+        ["-x1", "-(0.4)", "-cos(x1)", "exp(-x1)", "-x1^2", "-2.0^x1"], "malformed", {},
+    ),
+    "operator defined inline": (
+        ["inv(x1)"], "operator not enabled", {"operators": ["+", "*", "inv(x) = 1/x"]},
+    ),
+    "x0 where columns have names": (
+        ["x0"], "unknown variable", {"variable_names": ["a", "x1", "x2"]},
+    ),
+    "column that does not exist": (["x_0", "x3"], "unknown variable", {}),
+    "argument of a template": (["#1"], "malformed", {}),
+    "larger than maxsize": (["x1 + x1 + x1"], "larger than maxsize", {"maxsize": 4}),
+    "against constraints": (["exp(x1 + x2)"], "against constraints", {"constraints": {"exp": 1}}),
+    "against nested_constraints": (
+        ["exp(exp(x1))"], "against nested_constraints",
+        {"nested_constraints": {"exp": {"exp": 0}}},
+    ),
+    "deeper than maxdepth": (["exp(x1 * x2)"], "deeper than maxdepth", {"maxdepth": 2}),
+    "not finite on the table": (["x1 / (x1 - x1)"], "not finite on the table", {}),
+    "negative base of a power": (["(x1 * -1.0) ^ 2.0"], "negative base of ^", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_stumbles_is_left_out_and_counted_and_the_rest_stays(case):
+    texts, reason, changes = BROKEN[case]
+    operators = ("+", "-", "*", "/", "neg", "exp", "cos")
+    if case == "negative base of a power":
+        operators += ("^",)
+    rules = GuessRules(**{"operators": operators, "variable_names": NAMES, **changes})
+    good = ["x1 + x2", "x2 * 2.5"]
+    accepted, errors = accepted_guesses([good[0], *texts, good[1]], rules, X)
+    assert accepted == good
+    assert [error.reason for error in errors] == [reason] * len(texts)
 
 
 def test_settings_can_be_given_without_rules():

@@ -25,6 +25,7 @@ from sr_transformer.search import operon as operon_module
 from sr_transformer.search.engine import SearchTask, resolve_engine, run_search
 from sr_transformer.search.operon import OperonEngine
 from sr_transformer.search.pysr import PySREngine
+from sr_transformer.search.seeding import without_scale
 
 MISSING = OperonEngine().unusable_reason()
 needs_operon = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
@@ -44,7 +45,7 @@ if MISSING is None:
         starts,
         to_nodes,
         training_rows,
-        without_scale,
+        whole,
     )
 
 OPERATORS = frozenset({"+", "-", "*", "/", "sin", "exp", "square"})
@@ -223,7 +224,6 @@ def test_whole_exponents_stay_as_they_are(table):
     assert nodes[0].Optimize
 
 
-@needs_operon
 @pytest.mark.parametrize(
     ("symbols", "constants", "kept"),
     [
@@ -268,14 +268,19 @@ def test_settings_are_parameters_of_the_installed_regressor():
 @needs_operon
 def test_only_formulas_that_operon_can_hold_are_injected():
     texts = (LAW, "3 * (" + LAW + ") + 1", "log(x0)", "2.5", "1 / (x0 - x0)", "x1")
-    task = make_task(guesses=[Expression.parse(text) for text in texts])
-    usable = starts(task)
+    guesses = [Expression.parse(text) for text in texts]
+    guesses.append(Expression(["sin", "*", "c", "x0"], [1e60]))
+    guesses.append(Expression.parse(" + ".join(["x0"] * 20)))
+    task = make_task(guesses=guesses)
+    usable, refused = starts(task, task.X)
     assert [e.variables for e in usable] == [(0, 1, 2), (1,)]
-    hashes = [1, 2, 3]
-    made = individuals([*usable, Expression(["*", "c", "x0"], [1e60])], hashes)
-    assert len(made) == 2
+    assert len(individuals(usable, [1, 2, 3])) == 2
+    assert refused == {
+        "same as another up to constants": 1, "operator not enabled": 1, "constant": 1,
+        "not finite on the table": 1, "number out of range": 1, "larger than maxsize": 1,
+    }  # fmt: skip
     many = [Expression.parse(" + ".join(["x0"] * n)) for n in range(1, 13)]
-    limits = settings(make_task(maxsize=3), starts(make_task(guesses=many)))
+    limits = settings(make_task(maxsize=3), starts(make_task(guesses=many), task.X)[0])
     assert limits["max_length"] == 23
     assert limits["max_depth"] == 12
 
@@ -285,7 +290,10 @@ def test_random_members_stay_the_half_of_a_flooded_population():
     rng = np.random.default_rng(0)
     names = ("+", "-", "*", "sin", "exp", "square")
     guesses = [random_formula(rng, operators=names) for _ in range(2000)]
-    assert len(starts(make_task(guesses=guesses))) == POPULATION // 2
+    task = make_task(guesses=guesses)
+    kept, refused = starts(task, task.X)
+    assert len(kept) == POPULATION // 2
+    assert refused["half of the population is full"] > 0
 
 
 @needs_operon
@@ -294,7 +302,7 @@ def test_weights_are_numbers_of_repetitions():
     task = make_task(X=np.zeros((4, 1)), y=np.arange(4.0), weights=weights)
     assert np.bincount(training_rows(task)).tolist() == [2, 4, 1, 9]
     large = make_task(X=np.zeros((30_000, 1)), y=np.zeros(30_000))
-    assert len(np.unique(training_rows(large))) == len(training_rows(large)) == 10_000
+    assert len(np.unique(training_rows(large))) == len(training_rows(large)) == 2000
 
 
 # --- searches -------------------------------------------------------------------------------------
@@ -340,6 +348,31 @@ def test_time_limit_is_kept():
     start = time.perf_counter()
     OperonEngine().search(make_task(timeout_in_seconds=1.5))
     assert 1.0 < time.perf_counter() - start < 1.5 + 8.0  # with the start of a process
+
+
+@needs_operon
+def test_what_the_clock_kept_operon_from_making_is_filled_with_what_it_made():
+    made = individuals([Expression.parse("x0 + x1"), Expression.parse("sin(x0)")], [1, 2, 3])
+    empty = pyoperon.Individual(2)
+    filled, complete = whole([made[0], empty, made[1], empty, empty])
+    assert [each.Genotype.Length for each in filled] == [3, 2, 3, 2, 3]
+    assert not complete
+    assert whole(made)[1]
+
+
+@needs_operon
+def test_rounds_that_are_too_short_for_a_generation_do_not_end_the_search(monkeypatch):
+    # A thousand formulas on that many rows take longer than the first rounds.
+    import sr_transformer.search.operon_worker as worker
+
+    monkeypatch.setattr(worker, "_MOST_ROWS", 20_000)
+    monkeypatch.setattr(worker, "_ROUND_SECONDS", 1)
+    X = np.random.default_rng(0).normal(size=(20_000, 3))
+    y = Expression.parse(LAW).evaluate(X)
+    reports = []
+    worker.search(make_task(X=X, y=y, timeout_in_seconds=4.5), reports.append)
+    assert len(reports) >= 3
+    assert reports[-1].expressions
 
 
 @needs_operon
@@ -482,6 +515,38 @@ def test_versions_of_the_tried_series_are_accepted(monkeypatch, forgotten, versi
     assert OperonEngine().unusable_reason() is None
 
 
+@needs_operon
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
+def test_fit_that_is_interrupted_while_operon_searches_has_one_warning(
+    quick, noisy_table, monkeypatch
+):
+    real = OperonEngine.search
+
+    def search(self: OperonEngine, task: SearchTask) -> object:
+        timer = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT])
+        timer.start()
+        return real(self, task)
+
+    monkeypatch.setattr(OperonEngine, "search", search)
+    with pytest.warns(SearchInterruptedWarning) as caught:
+        model = quick(search="operon").fit(*noisy_table)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert model.score(*noisy_table) > 0.9
+
+
+@needs_operon
+def test_fit_without_a_place_for_temporary_files_has_one_warning(quick, noisy_table, monkeypatch):
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.warns(SearchInterruptedWarning, match="nowhere") as caught:
+        model = quick(search="operon").fit(*noisy_table)
+    assert len(caught) == 1
+    assert model.engine_ == "transformer"
+    assert model.score(*noisy_table) > 0.9
+
+
 # --- the estimator --------------------------------------------------------------------------------
 @needs_operon
 def test_fit_pools_operons_front_in_the_users_units(quick):
@@ -501,3 +566,53 @@ def test_fit_pools_operons_front_in_the_users_units(quick):
     assert type(model.search_).__name__ == "SymbolicRegressor"
     assert 0.0 < model.timings_["search"] < 4.0 + 2.0
     assert model.timings_["start"] > 0.1
+
+
+@needs_operon
+@pytest.mark.parametrize("seed", [0, 1])
+def test_hybrid_is_never_worse_than_the_transformer_alone(quick, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(0.5, 3.0, (60, 3)) * [1e5, 1.0, 1e-3]
+    y = 3e4 * Expression.parse("cos(1.3 * x1) * x1 + 2e-5 * x0").evaluate(X)
+    y += 1e3 * rng.normal(size=60)
+    alone = quick(random_state=seed).fit(X, y)
+    hybrid = quick(search="operon", random_state=seed)
+    # A limit that proposing does not reach, so that both have the same proposals.
+    hybrid.set_params(timeout_in_seconds=8.0).fit(X, y)
+    for row in alone.hall_of_fame_:
+        assert any(
+            other.complexity <= row.complexity and other.loss <= row.loss * (1 + 1e-6)
+            for other in hybrid.hall_of_fame_
+        ), row
+    accurate = {"model_selection": "accuracy"}
+    assert hybrid.set_params(**accurate).score(X, y) >= alone.set_params(**accurate).score(X, y)
+
+
+@needs_operon
+def test_report_of_a_fit_counts_what_became_of_the_guesses(quick, noisy_table):
+    model = quick(search="operon", timeout_in_seconds=4.0, n_candidates=64).fit(*noisy_table)
+    report = model.seeding_report_
+    assert report.engine == "operon"
+    assert report.not_run is report.interruption is None
+    assert report.n_guesses == report.n_accepted + sum(report.refused.values())
+    assert 1 <= report.n_survived <= report.n_accepted
+    assert 0 <= report.n_improved <= report.n_front
+    assert set(report.seconds) == {"propose", "seed", "start", "search", "refit"}
+    assert report.seconds["start"] > 0.0
+    assert f"{report.n_accepted} of {report.n_guesses} guesses accepted" in repr(report)
+
+
+@needs_operon
+def test_table_that_is_explained_is_not_searched(quick, product_table):
+    model = quick(search="operon").fit(*product_table)
+    assert model.engine_ == "transformer"
+    assert not hasattr(model, "search_")
+    assert "machine precision" in model.seeding_report_.not_run
+    assert "machine precision" in repr(model.seeding_report_)
+
+
+@needs_operon
+def test_formula_through_every_point_explains_nothing(quick):
+    X = np.array([[1.0], [2.0]])
+    model = quick(search="operon", timeout_in_seconds=3.0).fit(X, [1.0, 3.5])
+    assert model.seeding_report_.not_run is None

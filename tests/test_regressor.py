@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 
 from sr_transformer import Expression, SymbolicTransformerRegressor
 from sr_transformer.errors import CheckpointError, EngineFallbackWarning, EngineUnavailableError
+from sr_transformer.progress import Stages
 from sr_transformer.search.pysr import PySREngine
 
 COLUMNS = ["complexity", "loss", "score", "equation", "sympy_format", "source"]
@@ -82,8 +83,58 @@ def test_sympy_and_latex_are_the_selected_formula_unless_a_row_is_named(fitted, 
             np.broadcast_to(function(*X.T), len(X)), fitted.predict(X, index), rtol=1e-9
         )
         assert isinstance(fitted.latex(index), str)
-    assert fitted.get_best()["equation"] == fitted.equations_["equation"][fitted._selected()]
+    selected = fitted.hall_of_fame_.select()
+    assert fitted.get_best()["equation"] == fitted.equations_["equation"][selected]
     assert fitted.get_best(0)["complexity"] == fitted.equations_["complexity"][0]
+
+
+@pytest.fixture
+def two_outputs(product_table):
+    """The product, and a noisy sine of the first column."""
+    X, y = product_table
+    noise = np.random.default_rng(7).normal(size=len(y))
+    return X, np.column_stack([y, 10.0 * np.sin(X[:, 0]) + noise])
+
+
+def test_each_output_is_fitted_as_it_would_be_alone(quick, two_outputs):
+    X, Y = two_outputs
+    weights = np.random.default_rng(3).uniform(size=len(Y))
+    model = quick().fit(X, Y, sample_weight=weights)
+    assert model.n_outputs_ == 2
+    assert model.predict(X).shape == Y.shape
+    for output in range(2):
+        alone = quick().fit(X, Y[:, output], sample_weight=weights)
+        pd.testing.assert_frame_equal(model.equations_[output], alone.equations_)
+        np.testing.assert_array_equal(model.predict(X)[:, output], alone.predict(X))
+        assert model.sympy()[output] == alone.sympy()
+        assert model.latex()[output] == alone.latex()
+        assert model.get_best()[output]["equation"] == alone.get_best()["equation"]
+    assert model.engine_ == ["transformer", "transformer"]
+    assert [report.engine for report in model.seeding_report_] == [None, None]
+    assert model.score(X, Y) == pytest.approx(
+        np.mean([1 - np.mean((model.predict(X) - Y)[:, i] ** 2) / np.var(Y[:, i]) for i in (0, 1)])
+    )
+    assert repr(model).count(">>>>") == 2
+
+
+def test_rows_of_several_outputs_are_a_list(quick, two_outputs):
+    X, Y = two_outputs
+    model = quick().fit(X, Y)
+    rows = model.predict(X, index=[0, -1])
+    np.testing.assert_array_equal(rows[:, 0], model.hall_of_fame_[0][0].expression.evaluate(X))
+    np.testing.assert_array_equal(rows[:, 1], model.hall_of_fame_[1][-1].expression.evaluate(X))
+    for index in (0, [0], [0, 1, 2], np.array([0, 0])):
+        with pytest.raises(IndexError, match="2 outputs"):
+            model.predict(X, index=index)
+    with pytest.raises(IndexError, match="equations_ has"):
+        model.predict(X, index=[0, 99])
+
+
+def test_refit_with_one_output_forgets_the_other(quick, two_outputs):
+    X, Y = two_outputs
+    model = quick().fit(X, Y).fit(X, Y[:, 0])
+    assert isinstance(model.equations_, pd.DataFrame)
+    assert model.predict(X).shape == (len(X),)
 
 
 def test_model_selection_can_be_changed_after_the_fit(fitted):
@@ -189,11 +240,35 @@ def test_refit_forgets_the_table_before(quick, product_table):
     assert "a" not in model.equations_["equation"].iloc[-1]
 
 
+def test_verbose_fit_on_a_terminal_has_a_bar(quick, product_table, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what makes a terminal of any stream
+    for limit in (None, 60.0):
+        quick(verbose=1, timeout_in_seconds=limit).fit(*product_table)
+        shown = capsys.readouterr()
+        assert "\u2501" in shown.err  # the bar
+        assert "proposing 16 formulas" in shown.err
+        assert shown.out == ""
+    quick(verbose=2).fit(*product_table)
+    assert "\u2501" not in capsys.readouterr().err
+
+
+def test_time_that_is_left_is_shared_and_the_start_is_not_counted():
+    stages = Stages(10.0, 0, lambda text: None)
+    half = stages.share(0.5)
+    assert 4.9 < half() <= 5.0
+    stages.add("start", 3.0)
+    assert 7.9 < half() <= 8.0
+    assert Stages(None, 0, print).share(0.5)() is None
+    assert Stages(1e-9, 0, print).share(1.0)() == 0.0
+
+
 def test_verbose_fit_names_its_stages(quick, product_table, capsys):
     quick(verbose=1).fit(*product_table)
-    assert "proposing" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "proposing 16 formulas" in shown.err
+    assert shown.out == ""
     quick().fit(*product_table)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.skipif(PySREngine().unusable_reason() is None, reason="PySR runs here")
@@ -268,9 +343,21 @@ def test_timeout_holds_for_the_whole_fit(quick, product_table):
     assert len(model.equations_)
 
 
-def test_plot_draws_the_front(fitted):
+def test_plot_draws_the_front(quick, fitted, two_outputs):
     pytest.importorskip("matplotlib").use("Agg")
     assert fitted.plot() is not None
+    assert quick().fit(*two_outputs).plot(output=1) is not None
+
+
+def test_units_need_an_engine_that_knows_them(quick, product_table):
+    with pytest.raises(ValueError, match=r"by PySR only, .* the Transformer alone"):
+        quick().fit(*product_table, X_units=["m", "s"])
+
+
+def test_report_says_why_no_search_ran(quick, product_table):
+    model = quick().fit(*product_table)
+    assert model.seeding_report_.engine is None
+    assert "search='none'" in repr(model.seeding_report_)
 
 
 def test_default_parameters_are_those_of_the_documentation():

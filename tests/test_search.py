@@ -28,10 +28,10 @@ from sr_transformer.search.pysr import (
     PySREngine,
     guess_strings,
     is_pysr_regressor,
-    own_settings,
     pysr_names,
     read_equations,
 )
+from sr_transformer.search.pysr_settings import ABSOLUTE_SETTINGS, GUESS_SETTINGS, own_settings
 
 ARITHMETIC = frozenset("+-*/")
 
@@ -165,7 +165,7 @@ def pysr_parameters(method: str) -> dict[str, object]:
 def test_every_keyword_we_pass_is_a_parameter_of_the_installed_pysr(task):
     known = pysr_parameters("__init__")
     assert set(own_settings(task)) <= set(known)
-    assert set(pysr_module._ABSOLUTE_SETTINGS + pysr_module._GUESS_SETTINGS) <= set(known)
+    assert set(ABSOLUTE_SETTINGS + GUESS_SETTINGS) <= set(known)
     assert {"X", "y", "weights", "variable_names"} <= set(pysr_parameters("fit"))
 
 
@@ -184,6 +184,7 @@ def test_settings_are_quiet_and_leave_no_files(task):
     assert settings["constraints"] == {"^": (-1, 1)}
     assert settings["maxsize"] == 20
     assert settings["timeout_in_seconds"] == 5.0
+    assert settings["niterations"] >= 1_000_000  # the time limit ends it
     assert settings["temp_equation_file"] is True
     assert settings["progress"] is False
     assert settings["verbosity"] == 0
@@ -267,6 +268,9 @@ class BrokenEngine:
     def search(self, task: SearchTask) -> SearchResult:
         raise self.error
 
+    def admits(self, expression: Expression, n_columns: int) -> bool:
+        return True
+
 
 @pytest.mark.parametrize(
     ("error", "words"),
@@ -286,37 +290,65 @@ def test_failing_engine_costs_one_warning(task, error, words):
 
 @pytest.mark.parametrize("error", [RuntimeError("exploded"), KeyboardInterrupt()])
 def test_fit_returns_the_transformers_front_when_the_engine_fails(
-    quick, product_table, monkeypatch, error
+    quick, noisy_table, monkeypatch, error
 ):
-    alone = quick().fit(*product_table)
+    alone = quick().fit(*noisy_table)
     monkeypatch.setattr("sr_transformer.regressor.resolve_engine", lambda s: BrokenEngine(error))
     with pytest.warns(SearchInterruptedWarning) as caught:
-        model = quick(search="auto").fit(*product_table)
-    assert len([w for w in caught if w.category is SearchInterruptedWarning]) == 1
+        model = quick(search="auto").fit(*noisy_table)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert model.seeding_report_.interruption is not None
     assert model.engine_ == "transformer"
     assert not hasattr(model, "search_")
     assert list(model.equations_["equation"]) == list(alone.equations_["equation"])
 
 
+LAW = "2.3 * x0 * sin(x1 * sin(1.7 * x0))"  # more than a few draws of the Transformer hit
+
+
+def test_ctrl_c_in_the_search_of_one_output_ends_those_of_the_others(
+    quick, noisy_table, monkeypatch
+):
+    engine = BrokenEngine(KeyboardInterrupt())
+    monkeypatch.setattr("sr_transformer.regressor.resolve_engine", lambda s: engine)
+    X, y = noisy_table
+    with pytest.warns(SearchInterruptedWarning) as caught:
+        model = quick(search="auto").fit(X, np.column_stack([y, y**2, y**3]))
+    assert len(caught) == 1
+    assert "keyboard" in model.seeding_report_[0].interruption
+    assert ["keyboard" in report.not_run for report in model.seeding_report_[1:]] == [True, True]
+    assert np.isfinite(model.predict(X)).all()
+
+
 class AnsweringEngine(BrokenEngine):
-    """An engine that knows the answer to the product table, with rounded constants."""
+    """An engine that knows the law, but for its constants."""
 
     name = "answering"
 
     def __init__(self, scaled: bool) -> None:
         self.scaled = scaled
-        self.operators = ARITHMETIC
+        self.operators = frozenset({"+", "*", "sin"})
         self.task: SearchTask | None = None
 
     def search(self, task: SearchTask) -> SearchResult:
         self.task = task
-        return SearchResult(expressions=[Expression.parse("x0 * x1 * 0.9 + 0.7")], fitted=self)
+        size = 1.0 if self.scaled else 100.0
+        answer = Expression.parse(f"2.2 * x0 * sin(x1 * sin({1.65 / size} * x0))")
+        worse = Expression.parse("2.5")
+        return SearchResult(
+            expressions=[worse, answer],
+            fitted=self,
+            accepted=[guess for guess in task.guesses if not guess.variables][:1],
+            refused={"larger than maxsize": 3},
+            start_seconds=0.001,
+        )
 
 
 @pytest.mark.parametrize("scaled", [True, False])
 def test_engine_finds_are_refitted_pooled_and_credited(quick, monkeypatch, scaled):
-    X = np.random.default_rng(0).uniform(1.0, 5.0, (60, 2)) * [100.0, 1.0]
-    y = 2e5 * X[:, 0] * X[:, 1] + 3e5
+    X = np.random.default_rng(0).uniform(0.5, 3.0, (60, 2)) * [100.0, 1.0]
+    y = 1e7 * Expression.parse(LAW).evaluate(X / [100.0, 1.0])
     engine = AnsweringEngine(scaled)
     monkeypatch.setattr("sr_transformer.regressor.resolve_engine", lambda s: engine)
     model = quick().fit(X, y)
@@ -325,10 +357,17 @@ def test_engine_finds_are_refitted_pooled_and_credited(quick, monkeypatch, scale
     assert "search" in model.timings_
     np.testing.assert_allclose(model.predict(X), y, rtol=1e-9)
     size = np.median(np.abs(engine.task.y))
-    assert (0.3 < size < 4.0) if scaled else size > 1e6
-    assert engine.task.operators == ARITHMETIC
+    assert (0.1 < size < 10.0) if scaled else size > 1e6
+    assert engine.task.operators == engine.operators
     assert engine.task.guesses
-    assert all(e.operators <= ARITHMETIC for e in engine.task.guesses)
+    assert all(e.operators <= engine.operators for e in engine.task.guesses)
+    report = model.seeding_report_
+    assert report.engine == "answering"
+    assert report.n_guesses == len(engine.task.guesses)
+    assert (report.n_accepted, report.n_survived, report.n_front) == (1, 1, 2)
+    assert report.n_improved == 1  # the law; the constant was there
+    assert "3 refused: larger than maxsize" in repr(report)
+    assert set(report.seconds) == {"propose", "seed", "start", "search", "refit"}
     refitted = quick().set_params(search="none")
     monkeypatch.setattr("sr_transformer.regressor.resolve_engine", engine_module.resolve_engine)
     assert not hasattr(refitted.fit(X, y), "search_")
@@ -350,7 +389,11 @@ RUNS = []
 FAIL = None
 
 def run(self, X, y, runtime_params, weights, **others):
-    RUNS.append({"X": X, "y": y, "weights": weights, "names": list(self.feature_names_in_)})
+    RUNS.append({
+        "X": X, "y": y, "weights": weights, "names": list(self.feature_names_in_),
+        "guesses": self.guesses, "run_id": self.run_id, "X_units": self.X_units_,
+        "y_units": self.y_units_, "complexity_of_variables": self.complexity_of_variables_,
+    })
     if FAIL is not None:
         raise FAIL
     frame = pd.DataFrame(EQUATIONS, columns=["complexity", "loss", "equation"])
@@ -410,6 +453,8 @@ def test_own_regressor_is_cloned_seeded_in_its_operators_and_read_back():
         assert result.interruption is None
         assert [e.to_text() for e in result.expressions] == ["2.5", "x0 * x1"]
         assert result.n_unreadable == 1
+        assert [e.to_text() for e in result.accepted] == ["x0 * x1", "x0 * x0"]
+        assert result.refused == {"operator not enabled": 1}
         """
     )
 
@@ -510,6 +555,175 @@ def test_operators_by_arity_are_understood_and_template_searches_refused():
     )
 
 
+def test_searches_that_go_on_from_earlier_ones_are_refused():
+    run_in_pysrs_python(
+        """
+        try:
+            resolve_engine(own(warm_start=True))
+        except ValueError as error:
+            assert "warm_start" in str(error) and "guesses" in str(error)
+        else:
+            raise AssertionError("accepted")
+        """
+    )
+
+
+def test_settings_that_seeding_does_not_need_stay_as_they_are():
+    run_in_pysrs_python(
+        """
+        mine = own(
+            niterations=3, populations=4, population_size=20, parsimony=0.01, precision=64,
+            batching=True, batch_size=7, weight_optimize=0.02, run_id="mine", procs=2,
+            parallelism="multithreading", tempdir=os.getcwd(), delete_tempfiles=False,
+            nested_constraints={"twice": {"twice": 0}}, model_selection="accuracy", denoise=False,
+            input_stream="stdin", verbosity=0, progress=False, update_verbosity=1,
+            heap_size_hint_in_bytes=10**9, worker_timeout=3.0, max_evals=10**6,
+        )
+        model = resolve_engine(mine).search(task(random_state=5)).fitted
+        changed = {
+            name for name, value in mine.get_params().items()
+            if model.get_params()[name] is not value and model.get_params()[name] != value
+        }
+        assert changed == {"guesses", "fraction_replaced_guesses", "timeout_in_seconds"}, changed
+        """
+    )
+
+
+def test_columns_named_as_custom_operators_get_another_name():
+    run_in_pysrs_python(
+        """
+        result = resolve_engine(own()).search(task(variable_names=("twice", "b")))
+        assert RUNS[0]["names"] == ["x0", "b"], RUNS
+        assert result.interruption is None
+        """
+    )
+
+
+def test_guesses_keep_to_the_columns_that_are_selected():
+    run_in_pysrs_python(
+        """
+        wide = np.random.default_rng(0).uniform(1, 3, (50, 4))
+        guesses = [Expression.parse(text) for text in ("x0 * x3", "x3 + x1", "x2 * 2.5", "x3 * x3")]
+        EQUATIONS[:] = [(1, 9.0, "2.5"), (3, 0.5, "c * d")]
+        mine = own(select_k_features=2, complexity_of_variables=[1, 2, 3, 4])
+        result = resolve_engine(mine).search(
+            task(X=wide, y=wide[:, 2] + 5 * wide[:, 3], guesses=guesses, random_state=0,
+                 variable_names=("a", "b", "c", "d"))
+        )
+        assert result.interruption is None, result.interruption
+        assert result.columns == (2, 3)
+        assert result.refused == {"column not among select_k_features": 2}
+        assert RUNS[0]["names"] == ["c", "d"] and RUNS[0]["X"].shape == (50, 2)
+        assert RUNS[0]["complexity_of_variables"] == [3, 4]
+        assert RUNS[0]["guesses"] == ["(c * 2.5)", "(d * d)"], RUNS[0]["guesses"]
+        assert [e.variables for e in result.expressions] == [(), (2, 3)]
+        model = result.fitted
+        assert model.select_k_features == 2 and model.complexity_of_variables == [1, 2, 3, 4]
+        assert list(model.selection_mask_) == [False, False, True, True]
+        np.testing.assert_allclose(model.predict(wide), wide[:, 2] * wide[:, 3])
+        """
+    )
+
+
+def test_only_selected_columns_are_shown():
+    run_in_pysrs_python(
+        """
+        from sr_transformer import SymbolicTransformerRegressor
+        rng = np.random.default_rng(0)
+        wide = rng.uniform(1, 3, (60, 4))
+        y = wide[:, 0] + 0.3 * wide[:, 3] + rng.normal(size=60) * 0.1
+        EQUATIONS[:] = [(1, 9.0, "2.5")]
+        mine = own(select_k_features=1)
+        model = SymbolicTransformerRegressor(mine, n_candidates=8, random_state=0).fit(wide, y)
+        used = {i for c in model.hall_of_fame_.candidates for i in c.expression.variables}
+        assert used == {0}, used
+        """
+    )
+
+
+def test_formulas_against_own_constraints_are_not_shown():
+    run_in_pysrs_python(
+        """
+        from sr_transformer import SymbolicTransformerRegressor
+        # An exact law, which the constraint forbids.
+        y = X[:, 0] * X[:, 1]
+        EQUATIONS[:] = [(1, 9.0, "2.5")]
+        free = SymbolicTransformerRegressor(own(), n_candidates=8, random_state=0).fit(X, y)
+        assert free.engine_ == "transformer" and not RUNS and not hasattr(free, "search_")
+        assert "machine precision" in free.seeding_report_.not_run
+        mine = own(maxdepth=1)
+        model = SymbolicTransformerRegressor(mine, n_candidates=8, random_state=0).fit(X, y)
+        assert len(RUNS) == 1
+        assert all(len(c.expression.variables) < 2 for c in model.hall_of_fame_.candidates)
+        """
+    )
+
+
+def test_each_output_is_a_search_of_its_own():
+    run_in_pysrs_python(
+        """
+        from sr_transformer import SymbolicTransformerRegressor
+        rng = np.random.default_rng(0)
+        Y = rng.normal(size=(20, 2))
+        EQUATIONS[:] = [(1, 9.0, "2.5")]
+        mine = own(guesses=[["x0 + 1.5"], ["x1 * 2.5"]], run_id="mine")
+        model = SymbolicTransformerRegressor(mine, n_candidates=8, timeout_in_seconds=20).fit(
+            X, Y, X_units=["m", "s"], y_units=["m", "s"]
+        )
+        assert [run["guesses"][0] for run in RUNS] == ["x0 + 1.5", "x1 * 2.5"]
+        assert [run["run_id"] for run in RUNS] == ["mine_output0", "mine_output1"]
+        assert [run["y"].shape for run in RUNS] == [(20,), (20,)]
+        assert [(run["X_units"], run["y_units"]) for run in RUNS] == [
+            (["m", "s"], "m"), (["m", "s"], "s"),
+        ]
+        assert len(model.search_) == len(model.seeding_report_) == 2
+        assert model.engine_ == ["pysr", "pysr"]
+        limits = [search.timeout_in_seconds for search in model.search_]
+        assert 5.0 < limits[0] < 10.0 < limits[1] < 20.0, limits
+        """
+    )
+
+
+def test_with_units_only_what_pysr_found_right_is_shown():
+    run_in_pysrs_python(
+        """
+        from sr_transformer import SymbolicTransformerRegressor
+        table = X * [1000.0, 1.0]
+        y = table[:, 0] / table[:, 1]
+        mse = lambda values: float(np.mean((values - y) ** 2))
+        wrong, right = table[:, 0], table[:, 0] * 0.5
+        EQUATIONS[:] = [
+            (1, mse(wrong) + 1000.0, "x0"), (3, mse(right), "x0 * 0.5"),
+        ]
+        model = SymbolicTransformerRegressor(own(), n_candidates=8, random_state=0).fit(
+            table, y, X_units=["m", "s"], y_units="m/s"
+        )
+        np.testing.assert_array_equal(np.sort(RUNS[0]["y"]), np.sort(y))  # not scaled
+        assert set(model.equations_["source"]) == {"pysr"}
+        assert len(model.equations_) == 1
+        for units in (dict(X_units=["m"]), dict(X_units="ms"), dict(y_units=["m", "s"])):
+            try:
+                model.fit(table, y, **units)
+            except ValueError as error:
+                assert "give a unit of each" in str(error)
+            else:
+                raise AssertionError(units)
+        """
+    )
+
+
+def test_complexity_that_julia_defines_is_left_to_it():
+    run_in_pysrs_python(
+        """
+        mine = own(maxsize=7, complexity_mapping="f(tree) = 1")
+        guess = Expression.parse("x0 * x1 + x0 * x0 + x1 * x1")
+        assert len(resolve_engine(mine).search(task(guesses=[guess])).accepted) == 1
+        assert resolve_engine(mine).admits(guess, 2)
+        assert not resolve_engine(own(maxsize=7)).admits(guess, 2)
+        """
+    )
+
+
 def test_engine_built_for_a_task_passes_pysrs_own_validation():
     run_in_pysrs_python(
         """
@@ -532,7 +746,7 @@ def test_crash_and_keyboard_within_pysr_end_the_search_not_the_fit():
         """
         for FAIL, words in (
             (RuntimeError("JuliaError: BoundsError"), "BoundsError"),
-            (KeyboardInterrupt(), "KeyboardInterrupt"),
+            (KeyboardInterrupt(), "interrupted from the keyboard"),
         ):
             result = resolve_engine(own()).search(task())
             assert words in result.interruption, result.interruption
@@ -558,6 +772,146 @@ def test_what_pysr_had_written_before_a_crash_is_read():
     )
 
 
+# --- whole fits while the engine fails ------------------------------------------------------------
+FIT = """
+import signal, threading, time
+from sr_transformer import SymbolicTransformerRegressor
+from sr_transformer.errors import SearchInterruptedWarning
+
+noise = np.random.default_rng(1).normal(size=20)
+y = X[:, 0] * X[:, 1] + noise
+
+def fit(search=None, **settings):
+    # The front with one warning, and that of the Transformer alone.
+    parameters = dict(n_candidates=16, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = SymbolicTransformerRegressor(
+            own() if search is None else search, **parameters, **settings
+        ).fit(X, y)
+    found = [w for w in caught if not issubclass(w.category, (DeprecationWarning, FutureWarning))]
+    assert len(found) == 1, [str(w.message) for w in found]
+    assert found[0].category is SearchInterruptedWarning, found[0]
+    alone = SymbolicTransformerRegressor(
+        "none", binary_operators=["+", "*"], unary_operators=[], **parameters
+    ).fit(X, y)
+    assert np.isfinite(model.predict(X)).all() and model.sympy() is not None
+    for ours in alone.hall_of_fame_:
+        assert any(
+            row.loss <= ours.loss * (1 + 1e-6) and row.complexity <= ours.complexity
+            for row in model.hall_of_fame_
+        ), (ours, model)
+    return model, str(found[0].message)
+"""
+
+
+def fit_in_pysrs_python(code: str) -> None:
+    run_in_pysrs_python(FIT + textwrap.dedent(code))
+
+
+def test_engine_that_raises_in_the_middle_keeps_what_it_had_written():
+    fit_in_pysrs_python(
+        """
+        def crash(self, X, y, runtime_params, weights, **others):
+            folder = os.path.join(self.output_directory_, self.run_id_)
+            os.makedirs(folder)
+            with open(os.path.join(folder, "hall_of_fame.csv"), "w") as file:
+                file.write('Complexity,Loss,Equation\\n5,0.5,"(x0 * x1) * 0.97"\\n')
+            raise RuntimeError("JuliaError: BoundsError")
+        PySRRegressor._run = crash
+        model, text = fit(own(run_id="here"))
+        assert "BoundsError" in text and "BoundsError" in model.seeding_report_.interruption
+        assert model.engine_ == "pysr" and model.seeding_report_.n_front == 1
+        """
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
+def test_ctrl_c_during_the_search_ends_it_with_what_is_there():
+    fit_in_pysrs_python(
+        """
+        def slow(self, *_, **__):
+            threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
+            time.sleep(60)
+        PySRRegressor._run = slow
+        begun = time.monotonic()
+        model, text = fit()
+        assert time.monotonic() - begun < 40
+        assert "interrupted from the keyboard" in text
+        assert model.engine_ == "transformer"
+        """
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
+def test_engine_that_hangs_beyond_its_timeout_is_stopped():
+    fit_in_pysrs_python(
+        """
+        from sr_transformer.search import pysr
+        pysr._GRACE_SECONDS = 0.5
+        PySRRegressor._run = lambda self, *_, **__: time.sleep(60)
+        begun = time.monotonic()
+        model, text = fit(timeout_in_seconds=2.0)
+        assert time.monotonic() - begun < 40
+        assert "and was stopped" in text, text
+        """
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are those of POSIX")
+def test_output_folder_that_cannot_be_written_costs_the_search_not_the_fit():
+    fit_in_pysrs_python(
+        """
+        import tempfile
+        folder = tempfile.mkdtemp()
+        os.chmod(folder, 0o555)
+        SymbolicTransformerRegressor("none", n_candidates=8).fit(X, y)  # imports what it needs
+        if os.geteuid() == 0:
+            os.seteuid(65534)  # permissions do not bind the superuser
+        model, text = fit(own(temp_equation_file=False, output_directory=folder, run_id="run"))
+        assert "Permission denied" in text, text
+        """
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_full_disk_costs_the_search_not_the_fit():
+    fit_in_pysrs_python(
+        """
+        def write_front(self, *_, **__):
+            with open("/dev/full", "w") as file:
+                file.write("Complexity,Loss,Equation")
+        PySRRegressor._run = write_front
+        model, text = fit()
+        assert "No space left on device" in text, text
+        """
+    )
+
+
+def test_julia_that_cannot_be_imported_costs_one_warning():
+    code = """
+        import sys, warnings
+        import numpy as np
+        sys.modules["juliacall"] = None
+        from sr_transformer import SymbolicTransformerRegressor
+        X = np.random.default_rng(0).uniform(1, 3, (20, 2))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = SymbolicTransformerRegressor(n_candidates=8).fit(X, X[:, 0])
+        (warning,) = caught
+        assert warning.category.__name__ == "EngineFallbackWarning"
+        assert model.engine_ == "transformer"
+        assert model.seeding_report_.not_run == "no engine can run here"
+        assert np.isfinite(model.predict(X)).all()
+    """
+    if find_spec("pysr") is None:
+        pytest.skip("pysr is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 # --- the real engine ------------------------------------------------------------------------------
 @pytest.mark.pysr
 def test_real_pysr_improves_on_its_guesses(task):
@@ -570,7 +924,7 @@ def test_real_pysr_improves_on_its_guesses(task):
 
 
 @pytest.mark.pysr
-def test_real_regressor_of_the_user_is_cloned_and_rules(quick, product_table):
+def test_real_regressor_of_the_user_is_cloned_and_rules(quick, noisy_table):
     from pysr import PySRRegressor
 
     own = PySRRegressor(
@@ -578,10 +932,39 @@ def test_real_regressor_of_the_user_is_cloned_and_rules(quick, product_table):
         verbosity=0, temp_equation_file=True,
     )  # fmt: skip
     before = dict(own.get_params())
-    model = quick(search=own).fit(*product_table)
+    model = quick(search=own).fit(*noisy_table)
     assert own.get_params() == before
     assert not hasattr(own, "equations_")
     assert model.engine_ == "pysr"
     assert model.search_.binary_operators == ["+", "*"]
-    assert model.equations_["complexity"].max() <= 12
-    assert model.score(*product_table) > 0.999
+    assert model.search_.equations_["complexity"].max() <= 12
+    assert model.score(*noisy_table) > 0.9
+    report = model.seeding_report_
+    assert report.interruption is None
+    assert report.n_guesses == report.n_accepted + sum(report.refused.values())
+    assert report.n_accepted >= 1
+    assert report.n_survived >= 1
+    assert report.n_front >= 1
+
+
+@pytest.mark.pysr
+def test_real_search_of_selected_columns_and_several_outputs(quick):
+    from pysr import PySRRegressor
+
+    rng = np.random.default_rng(0)
+    X = rng.uniform(1.0, 3.0, (60, 4))
+    Y = np.column_stack([X[:, 1] + X[:, 2], X[:, 1] * X[:, 2]]) + 0.1 * rng.normal(size=(60, 2))
+    own = PySRRegressor(
+        binary_operators=["+", "*"], niterations=2, populations=4, select_k_features=2,
+        progress=False, verbosity=0, temp_equation_file=True,
+    )  # fmt: skip
+    model = quick(search=own).fit(X, Y)
+    assert model.engine_ == ["pysr", "pysr"]
+    for hall, search, report in zip(
+        model.hall_of_fame_, model.search_, model.seeding_report_, strict=True
+    ):
+        assert report.interruption is None
+        used = {column for row in hall.candidates for column in row.expression.variables}
+        assert used <= set(np.flatnonzero(search.selection_mask_))
+        assert search.predict(X).shape == (60,)
+    assert model.score(X, Y) > 0.8

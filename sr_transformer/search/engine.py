@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,6 +18,9 @@ from sr_transformer.errors import (
 from sr_transformer.expression import Expression
 
 Array = np.ndarray
+
+KEYBOARD = "it was interrupted from the keyboard"
+"""The interruption of a search that its user ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,11 @@ class SearchTask:
     variable_names : tuple of str
         The user's names of the columns.
     verbose : int
-        Whether the engine may print.
+        Above 1 the engine may print.
+    output : int or None
+        Which of the table's outputs this is; ``None`` where there is only one.
+    X_units, y_units : sequence of str and str, or None
+        The units of the table, as PySR reads them.
     """
 
     X: Array
@@ -55,6 +63,9 @@ class SearchTask:
     random_state: int | None
     variable_names: tuple[str, ...]
     verbose: int = 0
+    output: int | None = None
+    X_units: Sequence[str] | None = None
+    y_units: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +84,12 @@ class SearchResult:
         Why the search ended early, where it did.
     start_seconds : float
         Time that the engine took to start, which is no part of the search's limit.
+    accepted : list of Expression
+        The guesses that the search started from, as it was given them.
+    refused : dict of str to int
+        How many of the other guesses were left out, by the reason for it.
+    columns : tuple of int or None
+        The columns that the search was limited to; ``None`` for all of them.
     """
 
     expressions: list[Expression] = field(default_factory=list)
@@ -80,6 +97,9 @@ class SearchResult:
     n_unreadable: int = 0
     interruption: str | None = None
     start_seconds: float = 0.0
+    accepted: list[Expression] = field(default_factory=list)
+    refused: dict[str, int] = field(default_factory=dict)
+    columns: tuple[int, ...] | None = None
 
 
 class SearchEngine(Protocol):
@@ -104,6 +124,9 @@ class SearchEngine(Protocol):
 
     def unusable_reason(self) -> str | None:
         """Why the engine cannot run here and what helps; ``None`` where it can."""
+
+    def admits(self, expression: Expression, n_columns: int) -> bool:
+        """Whether a formula of the searched table keeps to the limits of its own settings."""
 
     def search(self, task: SearchTask) -> SearchResult:
         """Search from ``task.guesses``."""
@@ -138,7 +161,11 @@ def resolve_engine(search: Any) -> SearchEngine | None:
     from sr_transformer.search.pysr import PySREngine, is_pysr_regressor
 
     if is_pysr_regressor(search):
-        return PySREngine(search)
+        own = PySREngine(search)
+        reason = own.unusable_reason()
+        if reason is not None:
+            raise EngineUnavailableError(f"search is a PySRRegressor that cannot run: {reason}")
+        return own
     engines: dict[str, Callable[[], SearchEngine]] = {"pysr": PySREngine, "operon": OperonEngine}
     if not isinstance(search, str) or search not in ("auto", *engines, "none"):
         raise ValueError(
@@ -153,11 +180,10 @@ def resolve_engine(search: Any) -> SearchEngine | None:
         return engine
     if search != "auto":
         raise EngineUnavailableError(f"search={search!r} cannot run: {reason}")
-    warnings.warn(
+    warn_user(
         f"PySR is not usable, so the Transformer answers alone: {reason} "
         "Or pass search='none' to do without an engine and without this warning.",
         EngineFallbackWarning,
-        stacklevel=3,
     )
     return None
 
@@ -173,17 +199,27 @@ def run_search(engine: SearchEngine, task: SearchTask) -> SearchResult:
     try:
         result = engine.search(task)
     except KeyboardInterrupt:
-        result = SearchResult(interruption="it was interrupted from the keyboard")
+        result = SearchResult(interruption=KEYBOARD)
     except Exception as error:
         result = SearchResult(interruption=f"it failed with {describe(error)}")
     if result.interruption is not None:
-        warnings.warn(
+        warn_user(
             f"The {engine.name} search ended early: {result.interruption}. The best formulas "
             "found until then are returned.",
             SearchInterruptedWarning,
-            stacklevel=4,
         )
     return result
+
+
+def warn_user(text: str, category: type[Warning]) -> None:
+    """Warn at the user's own line, however deep within this package the reason was found."""
+    package = __name__.partition(".")[0]
+    level = 1
+    frame = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == package:
+        frame = frame.f_back
+        level += 1
+    warnings.warn(text, category, stacklevel=level)
 
 
 def describe(error: BaseException) -> str:

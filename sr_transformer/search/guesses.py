@@ -21,7 +21,19 @@ Array = np.ndarray
 
 
 class GuessError(SRTransformerError, ValueError):
-    """A string would abort PySR's fit, or be of no use to it, as one of its ``guesses``."""
+    """A string would abort PySR's fit, or be of no use to it, as one of its ``guesses``.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong with this string, and what to write instead.
+    reason : str
+        The same in a few words that fit any string, for counting.
+    """
+
+    def __init__(self, message: str, reason: str = "malformed") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 # PySR's operators that are no operators of this package, but were seen to work in a guess.
@@ -144,8 +156,8 @@ def validate_guess(
 
 def accepted_guesses(
     texts: list[str], rules: GuessRules, X: Array | None = None
-) -> tuple[list[str], list[str]]:
-    """Sort strings into those that PySR accepts and the reasons against the others.
+) -> tuple[list[str], list[GuessError]]:
+    """Sort strings into those that PySR accepts and the errors of the others.
 
     Raises
     ------
@@ -155,15 +167,15 @@ def accepted_guesses(
     if not isinstance(texts, list):
         raise GuessError(f"guesses must be a list of str; got {type(texts).__name__}.")
     accepted: list[str] = []
-    reasons: list[str] = []
+    errors: list[GuessError] = []
     for text in texts:
         try:
             validate_guess(text, rules, X)
         except GuessError as error:
-            reasons.append(str(error))
+            errors.append(error)
         else:
             accepted.append(text)
-    return accepted, reasons
+    return accepted, errors
 
 
 class _Guess:
@@ -174,8 +186,8 @@ class _Guess:
         self.rules = rules
         self.at = 0
 
-    def refuse(self, reason: str) -> GuessError:
-        return GuessError(f"PySR cannot use the guess {self.text!r}: {reason}")
+    def refuse(self, message: str, reason: str = "malformed") -> GuessError:
+        return GuessError(f"PySR cannot use the guess {self.text!r}: {message}", reason)
 
     def read(self) -> _Node:
         if "\n" in self.text or "\r" in self.text:
@@ -220,11 +232,15 @@ class _Guess:
         if name in self.rules.inline:
             raise self.refuse(
                 f"{name!r} is defined inline, which clashes with Julia's own names in a guess; "
-                f"enable the plain operator {name!r} instead."
+                f"enable the plain operator {name!r} instead.",
+                "operator not enabled",
             )
         if name not in self.rules.operators:
             enabled = " ".join(sorted(self.rules.operators)) or "none"
-            raise self.refuse(f"the operator {name!r} is not enabled; enabled are: {enabled}.")
+            raise self.refuse(
+                f"the operator {name!r} is not enabled; enabled are: {enabled}.",
+                "operator not enabled",
+            )
 
     # --- grammar ------------------------------------------------------------------------------
     def sum(self) -> _Node:
@@ -292,12 +308,14 @@ class _Guess:
         bits = np.finfo(f"float{self.rules.precision}")
         if abs(value) > float(bits.max):
             raise self.refuse(
-                f"{text} at character {start + 1} overflows in {self.rules.precision} bits."
+                f"{text} at character {start + 1} overflows in {self.rules.precision} bits.",
+                "number out of range",
             )
         is_zero = not any(digit in "123456789" for digit in re.split("[eE]", text)[0])
         if abs(value) < float(bits.smallest_subnormal) and not is_zero:
             raise self.refuse(
-                f"{text} at character {start + 1} underflows in {self.rules.precision} bits."
+                f"{text} at character {start + 1} underflows in {self.rules.precision} bits.",
+                "number out of range",
             )
         if text.isdecimal() and int(text) >= 2**63:
             raise self.refuse(f"{text} is too long for an integer; write {float(text)!r}.")
@@ -331,7 +349,9 @@ class _Guess:
         if name in _INSTEAD:
             raise self.refuse(f"PySR does not know {name!r}; {_INSTEAD[name]}.")
         names = ", ".join(self.rules.variable_names) or "none"
-        raise self.refuse(f"there is no variable {name!r}; variables are: {names}.")
+        raise self.refuse(
+            f"there is no variable {name!r}; variables are: {names}.", "unknown variable"
+        )
 
     def call(self, name: str) -> _Node:
         self.enabled(name)
@@ -374,15 +394,19 @@ def _nestedness(tree: _Node, name: str) -> int:
 
 
 def _check_size(text: str, tree: _Node, rules: GuessRules) -> None:
-    def refuse(reason: str) -> GuessError:
-        return GuessError(f"PySR would leave out the guess {text!r}: {reason}")
+    def refuse(message: str, reason: str) -> GuessError:
+        return GuessError(f"PySR would leave out the guess {text!r}: {message}", reason)
 
     size = _complexity(tree, rules)
     if rules.maxsize is not None and size > rules.maxsize:
-        raise refuse(f"its complexity is {size}, and maxsize is {rules.maxsize}.")
+        raise refuse(
+            f"its complexity is {size}, and maxsize is {rules.maxsize}.", "larger than maxsize"
+        )
     depth = _depth(tree)
     if rules.maxdepth is not None and depth > rules.maxdepth:
-        raise refuse(f"its depth is {depth}, and maxdepth is {rules.maxdepth}.")
+        raise refuse(
+            f"its depth is {depth}, and maxdepth is {rules.maxdepth}.", "deeper than maxdepth"
+        )
     aliases = {"^": "pow", "*": "mult", "+": "plus", "-": "sub", "/": "div"}
     for node in tree.parts():
         if not node.arguments:
@@ -398,14 +422,16 @@ def _check_size(text: str, tree: _Node, rules: GuessRules) -> None:
             if limit != -1 and own > limit:
                 raise refuse(
                     f"an argument of {node.name!r} has complexity {own}, and constraints allow "
-                    f"{limit}."
+                    f"{limit}.",
+                    "against constraints",
                 )
         for inner, deepest in rules.nested_constraints.get(node.name, {}).items():
             nested = _nestedness(node, inner) - (node.name == inner)
             if nested > deepest:
                 raise refuse(
                     f"{inner!r} is nested {nested} deep in {node.name!r}, and nested_constraints "
-                    f"allow {deepest}."
+                    f"allow {deepest}.",
+                    "against nested_constraints",
                 )
 
 
@@ -422,7 +448,8 @@ def _check_values(text: str, tree: _Node, rules: GuessRules, X: Array) -> None:
         if node.name == "^" and np.any(arguments[0] < 0):
             raise GuessError(
                 f"PySR would not fit the constants of the guess {text!r}: the base of ^ is "
-                "negative on this table; write x*x or square(x)."
+                "negative on this table; write x*x or square(x).",
+                "negative base of ^",
             )
         return _FUNCTIONS[node.name][1](*arguments)
 
@@ -432,5 +459,6 @@ def _check_values(text: str, tree: _Node, rules: GuessRules, X: Array) -> None:
     if n_bad:
         raise GuessError(
             f"PySR has no use for the guess {text!r}: it is not finite on {n_bad} of {len(X)} "
-            f"rows in {rules.precision} bits."
+            f"rows in {rules.precision} bits.",
+            "not finite on the table",
         )

@@ -13,6 +13,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -22,7 +23,8 @@ from threading import TIMEOUT_MAX, Thread
 from time import monotonic
 from typing import IO, Any
 
-from sr_transformer.search.engine import SearchResult, SearchTask, describe
+from sr_transformer.expression import Expression
+from sr_transformer.search.engine import KEYBOARD, SearchResult, SearchTask, describe
 
 # Versions whose Python classes, node names and warm start were tried; 0.7 renames them.
 _FROM_VERSION, _BEFORE_VERSION = (0, 6, 2), (0, 7)
@@ -75,6 +77,10 @@ class OperonEngine:
         """Why Operon cannot run here and what helps; ``None`` where it can."""
         return _import_failure()
 
+    def admits(self, expression: Expression, n_columns: int) -> bool:
+        """Always: it has no settings of its own."""
+        return True
+
     def search(self, task: SearchTask) -> SearchResult:
         """Run the search; a crash, a hang or Ctrl-C returns what was reported until then.
 
@@ -100,17 +106,11 @@ class OperonEngine:
                 if interruption == _ENDED:
                     interruption = _last_words(process, complaints)
             except KeyboardInterrupt:
-                interruption = "it was interrupted from the keyboard"
+                interruption = KEYBOARD
             finally:
                 process.kill()
                 process.wait()
-        return SearchResult(
-            expressions=last.expressions,
-            fitted=last.fitted,
-            n_unreadable=last.n_unreadable,
-            interruption=interruption,
-            start_seconds=searching - begun,
-        )
+        return replace(last, interruption=interruption, start_seconds=searching - begun)
 
 
 _ENDED = "its process ended"

@@ -15,6 +15,7 @@ import math
 import os
 import pickle
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from time import monotonic
@@ -28,6 +29,7 @@ from pyoperon.sklearn import SymbolicRegressor
 from sr_transformer.expression import Expression
 from sr_transformer.expression.operators import ARITY
 from sr_transformer.search.engine import SearchResult, SearchTask, describe
+from sr_transformer.search.seeding import without_scale
 
 Array = np.ndarray
 # A part of a formula: ("c", value), ("x", column, weight) or (operator, part, ...).
@@ -43,7 +45,7 @@ _UNLIMITED = 10**9
 _ROUND_SECONDS = 2  # between two reports; Operon counts whole seconds
 _ROUND_GENERATIONS = 20  # between two reports of a search without a time limit
 _N_ROUNDS = 5  # of a search without a time limit
-_MOST_ROWS = 10_000  # a generation has to fit into the time; constants are refitted afterwards
+_MOST_ROWS = 2000  # a generation on 4000 took 9 s on a busy core; constants are refitted on more
 _EXACT = 1e-12  # share of the variance that 32-bit rounding may leave
 _PATIENCE = 3  # rounds in which an exact formula has to get shorter
 
@@ -112,30 +114,6 @@ def to_nodes(expression: Expression, hashes: Sequence[int]) -> list[Any] | None:
     with np.errstate(over="ignore"):
         values = np.array([node.Value for node in nodes], dtype=np.float32)
     return nodes if np.all(np.isfinite(values)) else None
-
-
-def without_scale(expression: Expression) -> Expression:
-    """A formula without the factor and offset around it, which Operon solves for by itself."""
-    symbols, constants = expression.symbols, expression.constants
-    while symbols[0] in ("+", "-", "*", "/"):
-        if symbols[1] == "c":
-            if symbols[0] == "/":
-                break
-            symbols, constants = symbols[2:], constants[1:]
-        elif symbols[-1] == "c" and _is_formula(symbols[1:-1]):
-            symbols, constants = symbols[1:-1], constants[:-1]
-        else:
-            break
-    return Expression(symbols, constants)
-
-
-def _is_formula(symbols: Sequence[str]) -> bool:
-    missing = 1
-    for symbol in symbols:
-        if missing == 0:
-            return False
-        missing += ARITY.get(symbol, 0) - 1
-    return missing == 0
 
 
 def _tree(expression: Expression) -> Part:
@@ -318,34 +296,61 @@ def training_rows(task: SearchTask) -> Array:
     return np.repeat(np.arange(n_rows), np.diff(np.round(ends), prepend=0.0).astype(int))
 
 
-def starts(task: SearchTask) -> list[Expression]:
+def starts(task: SearchTask, X: Array) -> tuple[list[Expression], Counter[str]]:
     """The task's formulas as Operon can hold them, at most half of its population.
 
     Operon asserts instead of checking, so that whatever is too long, undefined on a row or without
-    a variable is left out here.
+    a variable is left out here. The factor and offset around a formula are left to Operon, which
+    solves for them by itself.
+
+    Parameters
+    ----------
+    task : SearchTask
+    X : ndarray of shape (n_rows, n_columns)
+        The rows that Operon is given.
+
+    Returns
+    -------
+    starts : list of Expression
+    refused : Counter
+        How many formulas were left out, by the reason for it.
     """
     operators = task.operators & NODE_NAMES.keys()
+    hashes = range(1, X.shape[1] + 1)  # any will do to see whether a formula can be written
     made: dict[tuple[str, ...], Expression] = {}
+    refused: Counter[str] = Counter()
     for guess in task.guesses:
         lowered = guess.lower(operators)
-        if lowered is None or not lowered.variables or lowered.complexity() > task.maxsize:
-            continue
-        lowered = without_scale(lowered)
-        with np.errstate(over="ignore"):
-            finite = np.isfinite(lowered.evaluate(task.X).astype(np.float32))
-        if np.all(finite):
-            made.setdefault(lowered.symbols, lowered)
-    return list(made.values())[: POPULATION // 2]
+        if lowered is None:
+            refused["operator not enabled"] += 1
+        elif not lowered.variables:
+            refused["constant"] += 1
+        elif lowered.complexity() > task.maxsize:
+            refused["larger than maxsize"] += 1
+        elif (lowered := without_scale(lowered)).symbols in made:
+            refused["same as another up to constants"] += 1
+        elif not _is_finite(lowered, X):
+            refused["not finite on the table"] += 1
+        elif to_nodes(lowered, hashes) is None:
+            refused["number out of range"] += 1
+        elif len(made) == POPULATION // 2:
+            refused["half of the population is full"] += 1
+        else:
+            made[lowered.symbols] = lowered
+    return list(made.values()), refused
+
+
+def _is_finite(expression: Expression, X: Array) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.all(np.isfinite(expression.evaluate(X).astype(np.float32))))
 
 
 def individuals(starts: Iterable[Expression], hashes: Sequence[int]) -> list[Any]:
-    """Members of Operon's population, without those whose numbers 32 bits cannot hold."""
+    """Members of Operon's population."""
     made = []
     for start in starts:
-        nodes = to_nodes(start, hashes)
-        if nodes is not None:
-            made.append(pyoperon.Individual(len(_OBJECTIVES)))
-            made[-1].Genotype = pyoperon.Tree(nodes).UpdateNodes()
+        made.append(pyoperon.Individual(len(_OBJECTIVES)))
+        made[-1].Genotype = pyoperon.Tree(to_nodes(start, hashes)).UpdateNodes()
     return made
 
 
@@ -367,7 +372,9 @@ def search(task: SearchTask, report: Callable[[SearchResult], None]) -> None:
     X, y = task.X[rows], task.y[rows]
     if np.ptp(y) == 0.0:
         return  # the share of a variance of zero is undefined
-    first = starts(task)
+    first, refused = starts(task, X)
+    seeding = {"accepted": first, "refused": dict(refused)}
+    report(SearchResult(**seeding))
     model = SymbolicRegressor(**settings(task, first), generations=0)
     # On rows where a formula is undefined scikit-learn's own would end the whole fit.
     pyoperon.sklearn.mean_squared_error = _mean_squared_error
@@ -397,12 +404,40 @@ def search(task: SearchTask, report: Callable[[SearchResult], None]) -> None:
             for row in model.pareto_front_
             if row["mean_squared_error"] <= _EXACT * np.var(y)
         ]
-        pace.finished(monotonic() - begun, model.stats_["generations"], min(exact, default=None))
+        population, complete = whole(model.individuals_)
+        pace.finished(
+            monotonic() - begun,
+            model.stats_["generations"],
+            complete=complete,
+            shortest=min(exact, default=None),
+        )
         trees = [row["tree"] for row in model.pareto_front_]
         expressions, n_unreadable = read_front(trees, hashes, task.operators)
-        population, model.individuals_ = model.individuals_, []  # they cannot be pickled
-        report(SearchResult(expressions=expressions, fitted=model, n_unreadable=n_unreadable))
+        model.individuals_ = []  # they cannot be pickled
+        report(
+            SearchResult(
+                expressions=expressions, fitted=model, n_unreadable=n_unreadable, **seeding
+            )
+        )
         model.individuals_ = population
+
+
+def whole(individuals: Sequence[Any]) -> tuple[list[Any], bool]:
+    """A population and its offspring, where the clock may have stopped Operon amid a generation.
+
+    What it had not made by then are empty trees, and Operon crashes when it goes on from one. What
+    it had made takes their places.
+
+    Returns
+    -------
+    individuals : list of pyoperon.Individual
+    complete : bool
+        Whether nothing had to be replaced.
+    """
+    made = [each for each in individuals if each.Genotype.Length > 0]
+    n_missing = len(individuals) - len(made)
+    filled = [made[i % len(made)] for i in range(n_missing)]
+    return made + filled, n_missing == 0
 
 
 class _Pace:
@@ -413,6 +448,7 @@ class _Pace:
         self._seconds_a_generation = 0.0
         self._shortest: float | None = None
         self._since = 0
+        self._round_seconds = _ROUND_SECONDS
 
     def limits(self, left: float | None) -> dict[str, int | None] | None:
         if self._shortest is not None and self.n_rounds - self._since >= _PATIENCE:
@@ -422,15 +458,22 @@ class _Pace:
                 return None
             return {"generations": _ROUND_GENERATIONS, "max_time": None}
         if left >= 1.0:
-            return {"generations": _UNLIMITED, "max_time": min(_ROUND_SECONDS, int(left))}
+            return {"generations": _UNLIMITED, "max_time": min(self._round_seconds, int(left))}
         if self.n_rounds == 0:
             return {"generations": 1, "max_time": 1}
         generations = int(left / max(self._seconds_a_generation, 1e-4))
         return {"generations": generations, "max_time": 1} if generations > 0 else None
 
-    def finished(self, seconds: float, generations: int, shortest: float | None) -> None:
-        """Note a round, and the length of the shortest exact formula if there is one."""
+    def finished(
+        self, seconds: float, generations: int, *, complete: bool, shortest: float | None
+    ) -> None:
+        """Note a round, and the length of the shortest exact formula if there is one.
+
+        A round that was too short for a single generation is followed by one of twice the time.
+        """
         self.n_rounds += 1
+        if not complete:
+            self._round_seconds *= 2
         self._seconds_a_generation = seconds / max(generations, 1)
         if shortest is not None and (self._shortest is None or shortest < self._shortest):
             self._shortest = shortest

@@ -7,41 +7,50 @@ import keyword
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
 
 from sr_transformer.errors import ExpressionError
 from sr_transformer.expression import OPERATORS, Expression
-from sr_transformer.search.engine import SearchResult, SearchTask, describe
-from sr_transformer.search.guesses import GuessRules, accepted_guesses
+from sr_transformer.search.engine import KEYBOARD, SearchResult, SearchTask, describe
+from sr_transformer.search.guesses import (
+    GuessError,
+    GuessRules,
+    accepted_guesses,
+    validate_guess,
+)
+from sr_transformer.search.pysr_settings import (
+    ABSOLUTE_SETTINGS,
+    custom_functions,
+    guess_rules,
+    is_set,
+    known_operators,
+    own_settings,
+    prepared_clone,
+    refuse_other_searches,
+)
+from sr_transformer.search.watchdog import Watchdog
 
 Array = np.ndarray
 
-# At PySR's own .001 most guesses never enter a population within a short search. Measured with the
-# real engine on eight laws, 25 s each, near misses as guesses: 8 of 8 solved at .05, 5 at .001.
-FRACTION_REPLACED_GUESSES = 0.05
+# How far beyond its time limit a search may go before it is stopped from outside. PySR compiles
+# within its first search, which took 12-17 s on two cores.
+_GRACE_SECONDS = 60.0
 
-# PySR refuses anything smaller; larger formulas than were asked for are left out afterwards.
-_SMALLEST_MAXSIZE = 7
+# PySR's own default of dimensional_constraint_penalty.
+_PENALTY = 1000.0
 
-# Settings of a user's own PySRRegressor that mean a number in the units of the table, so that the
-# table must reach the engine as it was given.
-_ABSOLUTE_SETTINGS = (
-    "elementwise_loss", "loss_function", "loss_function_expression", "loss_scale",
-    "early_stop_condition", "dimensional_constraint_penalty", "dimensionless_constants_only",
-    "guesses",
-)  # fmt: skip
-
-# Settings of a PySRRegressor that decide which guesses it can use.
-_GUESS_SETTINGS = (
-    "maxsize", "maxdepth", "constraints", "nested_constraints", "complexity_of_operators",
-    "complexity_of_constants", "complexity_of_variables", "precision",
-)  # fmt: skip
+# Guesses are tried on at most so many rows, evenly spread over the table.
+_TRIED_ROWS = 10_000
 
 # Names of functions that PySR knows beyond SymPy's and ours; it refuses them as variables.
 _PYSR_FUNCTIONS = frozenset(
@@ -113,7 +122,13 @@ class PySREngine:
     ------
     ValueError
         If the regressor searches for template or typed expressions, which the Transformer does
-        not write.
+        not write, or is to go on from an earlier search.
+
+    Notes
+    -----
+    The guesses reach the populations through ``fraction_replaced_guesses``: at the end of each
+    iteration of a population of 27, one or two of its members are overwritten by guesses, the
+    others stay what the search made of them.
     """
 
     name = "pysr"
@@ -123,9 +138,9 @@ class PySREngine:
         self.scaled = True
         self.operators: frozenset[str] | None = None
         self.maxsize: int | None = None
-        if regressor is not None:
-            _refuse_other_expressions(regressor)
-            self.scaled = not any(_is_set(regressor, name) for name in _ABSOLUTE_SETTINGS)
+        if regressor is not None and self.unusable_reason() is None:
+            refuse_other_searches(regressor)
+            self.scaled = not any(is_set(regressor, name) for name in ABSOLUTE_SETTINGS)
             self.operators = known_operators(regressor)
             self.maxsize = int(regressor.maxsize)
 
@@ -135,157 +150,141 @@ class PySREngine:
             return _missing_guesses(type(self._own))
         return _import_failure()
 
+    def admits(self, expression: Expression, n_columns: int) -> bool:
+        """Whether a formula keeps to the size limits and constraints of the user's regressor."""
+        if self._own is None or not expression.operators:
+            return True
+        names = [f"x{column}" for column in range(n_columns)]
+        try:
+            validate_guess(expression.to_pysr(names), guess_rules(self._own, names))
+        except GuessError:
+            return False
+        return True
+
     def search(self, task: SearchTask) -> SearchResult:
-        """Run the search; a crash or Ctrl-C returns what PySR had found until then."""
-        names = pysr_names(task.variable_names)
+        """Run the search; a crash, a hang or Ctrl-C returns what PySR had found until then."""
         if self._own is None:
             from pysr import PySRRegressor
 
             model = PySRRegressor(**own_settings(task))
         else:
-            model = _prepared_clone(self._own, task.timeout_in_seconds)
-        first = list(model.guesses or [])
-        if len(first) == 1 and isinstance(first[0], list):
-            first = first[0]  # PySR takes a list of one list for a single output, too
-        guesses = guess_strings(task.guesses, guess_rules(model, names), task.X)
-        model.set_params(guesses=[*first, *guesses])
-        interruption = None
-        try:
-            with warnings.catch_warnings():
-                # It comes back as our own warning, which also says what is returned.
-                warnings.filterwarnings("ignore", "The search was interrupted", RuntimeWarning)
-                model.fit(
-                    task.X,
-                    task.y,
-                    weights=task.weights,
-                    variable_names=None if _are_default(names) else list(names),
-                )
-            if getattr(model, "interrupted_", False):
-                interruption = "it was interrupted from the keyboard"
-        except (Exception, KeyboardInterrupt) as error:
-            interruption = f"it failed with {describe(error)}"
-            with suppress(Exception):
-                model.refresh()  # reads the file that PySR keeps up to date while it searches
-        expressions, n_unreadable = read_equations(_equation_texts(model), names)
+            model = prepared_clone(self._own, task)
+        names = pysr_names(task.variable_names, custom_functions(model))
+        columns = _selected_columns(model, task)
+        first = _own_guesses(model, task.output)
+        rules = guess_rules(model, names)
+        every = -(-len(task.X) // _TRIED_ROWS)
+        written = write_guesses(task.guesses, rules, task.X[::every], columns)
+        model.set_params(guesses=[*first, *written.texts])
+        begun = monotonic()
+        interruption = _fit(model, task, names, columns)
+        seconds = monotonic() - begun
+        texts, losses = _front(model)
+        if task.X_units is not None or task.y_units is not None:
+            texts = _dimensionally_right(model, texts, losses, names, task)
+        expressions, n_unreadable = read_equations(texts, names)
         return SearchResult(
             expressions=expressions,
             fitted=model,
             n_unreadable=n_unreadable,
             interruption=interruption,
+            start_seconds=0.0 if interruption else _beyond(task.timeout_in_seconds, seconds),
+            accepted=written.expressions,
+            refused=dict(written.refused),
+            columns=columns,
         )
 
 
-def own_settings(task: SearchTask) -> dict[str, Any]:
-    """Keywords of the ``PySRRegressor`` that is built for a task, but for its guesses."""
-    by_arity: dict[int, list[str]] = {1: [], 2: []}
-    for name, operator in OPERATORS.items():
-        if name in task.operators:
-            by_arity[operator.arity].append(name)
-    settings: dict[str, Any] = {
-        "binary_operators": by_arity[2],
-        "unary_operators": by_arity[1],
-        "maxsize": max(_SMALLEST_MAXSIZE, task.maxsize),
-        "timeout_in_seconds": task.timeout_in_seconds,
-        "fraction_replaced_guesses": FRACTION_REPLACED_GUESSES,
-        "verbosity": int(task.verbose > 0),
-        "progress": task.verbose > 0,
-        "temp_equation_file": True,
-        "input_stream": "devnull",
+def _beyond(limit: float | None, seconds: float) -> float:
+    """Seconds that PySR needed beyond its limit.
+
+    Its clock starts when its search does, after it compiled what the search needs.
+    """
+    return 0.0 if limit is None else max(seconds - limit, 0.0)
+
+
+def _fit(
+    model: Any, task: SearchTask, names: Sequence[str], columns: tuple[int, ...] | None
+) -> str | None:
+    """Run the search; why it ended early, if it did."""
+    used = range(len(names)) if columns is None else columns
+    names = [names[column] for column in used]
+    X = task.X if columns is None else task.X[:, list(columns)]
+    keywords: dict[str, Any] = {"weights": task.weights}
+    if columns is not None or not _are_default(names):
+        keywords["variable_names"] = names
+    if task.X_units is not None:
+        keywords["X_units"] = [task.X_units[column] for column in used]
+    if task.y_units is not None:
+        keywords["y_units"] = task.y_units
+    given = {
+        name: getattr(model, name) for name in ("select_k_features", "complexity_of_variables")
     }
-    if "^" in task.operators:
-        # Any base, but a bare constant or variable as exponent: PySR's own advice.
-        settings["constraints"] = {"^": (-1, 1)}
-    if task.random_state is not None:
-        # PySR repeats a run only if all three are set.
-        settings["random_state"] = task.random_state
-        settings["deterministic"] = True
-        settings["parallelism"] = "serial"
-    return settings
-
-
-def _prepared_clone(regressor: Any, timeout: float | None) -> Any:
-    """Copy of a user's regressor with the settings that seeding needs."""
-    from sklearn.base import clone
-
-    model = clone(regressor)
-    changes: dict[str, Any] = {}
-    if not _is_set(model, "fraction_replaced_guesses"):
-        changes["fraction_replaced_guesses"] = FRACTION_REPLACED_GUESSES
-    if timeout is not None:
-        own = model.timeout_in_seconds
-        changes["timeout_in_seconds"] = timeout if own is None else min(timeout, own)
-    return model.set_params(**changes)
-
-
-def _is_set(regressor: Any, name: str) -> bool:
-    """Whether a parameter differs from its default; unknown parameters do not."""
-    parameter = inspect.signature(type(regressor).__init__).parameters.get(name)
-    if parameter is None:
-        return False
-    value = getattr(regressor, name)
-    return value is not None and value != parameter.default
-
-
-def _refuse_other_expressions(regressor: Any) -> None:
-    spec = getattr(regressor, "expression_spec", None)
-    if spec is not None and type(spec).__name__ != "ExpressionSpec":
-        raise ValueError(
-            f"search is a PySRRegressor with expression_spec={type(spec).__name__}; only plain "
-            "expressions can be seeded. Leave expression_spec at None."
-        )
-    if getattr(regressor, "type_spec", None) is not None:
-        raise ValueError(
-            "search is a PySRRegressor with a type_spec; only searches over plain numbers can be "
-            "seeded. Leave type_spec at None."
-        )
-
-
-def _operators_by_arity(regressor: Any) -> dict[int, list[str]]:
-    """Operators of a regressor as it was given them, custom ones included."""
-    if regressor.operators is not None:
-        return regressor.operators
-    binary = regressor.binary_operators
-    return {
-        1: regressor.unary_operators or [],
-        2: ["+", "-", "/", "*"] if binary is None else binary,  # PySR's default
-    }
-
-
-def known_operators(regressor: Any) -> frozenset[str]:
-    """Operators of a user's regressor that are known here; its custom ones are left to PySR."""
-    return frozenset(
-        name
-        for arity, names in _operators_by_arity(regressor).items()
-        for name in names
-        if name in OPERATORS and OPERATORS[name].arity == arity
+    if columns is not None:
+        model.set_params(select_k_features=None)
+        if isinstance(given["complexity_of_variables"], list):
+            own = [given["complexity_of_variables"][column] for column in columns]
+            model.set_params(complexity_of_variables=own)
+    watchdog = Watchdog(
+        None if task.timeout_in_seconds is None else task.timeout_in_seconds + _GRACE_SECONDS
     )
+    interruption = None
+    try:
+        with watchdog, warnings.catch_warnings():
+            # It comes back as our own warning, which also says what is returned.
+            warnings.filterwarnings("ignore", "The search was interrupted", RuntimeWarning)
+            model.fit(X, task.y, **keywords)
+        if getattr(model, "interrupted_", False):
+            interruption = KEYBOARD
+    except (Exception, KeyboardInterrupt) as error:
+        interruption = KEYBOARD
+        if isinstance(error, Exception):
+            interruption = f"it failed with {describe(error)}"
+        with suppress(Exception):
+            # The file that PySR keeps up to date while it searches.
+            model.refresh(Path(model.output_directory_) / model.run_id_)
+    if watchdog.barked:
+        interruption = f"it went on after its {task.timeout_in_seconds:.3g} s and was stopped"
+    if columns is not None:
+        model.set_params(**given)
+        model.selection_mask_ = np.isin(np.arange(task.X.shape[1]), columns)
+    return interruption
 
 
-def guess_rules(regressor: Any, variable_names: Sequence[str]) -> GuessRules:
-    """What the search of a regressor accepts as a guess."""
-    settings = {
-        name: value
-        for name in _GUESS_SETTINGS
-        if (value := getattr(regressor, name)) is not None  # None is PySR's "no such limit"
-    }
-    by_arity = _operators_by_arity(regressor)
-    return GuessRules(
-        operators=[name for names in by_arity.values() for name in names],
-        variable_names=variable_names,
-        **settings,
-    )
+def _own_guesses(model: Any, output: int | None) -> list[str]:
+    """The user's own guesses for an output: PySR takes one list, or a list for each output."""
+    given = list(model.guesses or [])
+    if not given or not all(isinstance(each, list) for each in given):
+        return given
+    return given[0 if output is None else output]
+
+
+def _selected_columns(model: Any, task: SearchTask) -> tuple[int, ...] | None:
+    """The columns that ``select_k_features`` keeps; ``None`` where it is not set.
+
+    PySR selects within its fit, after it was given its guesses, and one guess with a column that
+    is gone aborts the fit. So PySR's own function selects here, before the fit.
+    """
+    if not model.select_k_features:
+        return None
+    from pysr.feature_selection import run_feature_selection
+
+    random_state = np.random.RandomState(task.random_state)
+    kept = run_feature_selection(task.X, task.y, model.select_k_features, random_state=random_state)
+    return tuple(np.flatnonzero(kept).tolist())
 
 
 # --- names and texts ------------------------------------------------------------------------------
-def pysr_names(names: Sequence[str]) -> tuple[str, ...]:
+def pysr_names(names: Sequence[str], functions: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Names of the columns that PySR, SymPy and Julia accept: the user's own where possible.
 
     Characters that are not allowed become underscores; what still is a function's name, a word of
-    the languages or a duplicate becomes ``x`` and the column's number.
+    the languages or a duplicate becomes ``x`` and the column's number. ``functions`` are further
+    names that are taken.
     """
     import sympy
 
-    taken: set[str] = set()
+    taken = set(functions)
     chosen: list[str | None] = []
     for name in names:
         written = re.sub(r"[^0-9A-Za-z_]", "_", name)
@@ -318,27 +317,110 @@ def _are_default(names: Sequence[str]) -> bool:
     return all(name == f"x{column}" for column, name in enumerate(names))
 
 
-def guess_strings(
-    expressions: Iterable[Expression], rules: GuessRules, X: Array | None = None
-) -> list[str]:
+@dataclass(frozen=True)
+class WrittenGuesses:
+    """Formulas as PySR's guesses.
+
+    Parameters
+    ----------
+    texts : list of str
+    expressions : list of Expression
+        What the texts say.
+    refused : Counter
+        How many formulas could not be written or would be refused, by the reason for it.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    expressions: list[Expression] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+def write_guesses(
+    expressions: Iterable[Expression],
+    rules: GuessRules,
+    X: Array | None = None,
+    columns: Sequence[int] | None = None,
+) -> WrittenGuesses:
     """Write formulas as PySR guesses, without those that cannot be written or would be refused.
 
     One malformed guess aborts a whole PySR fit, so each string passes the strict validator.
+
+    Parameters
+    ----------
+    expressions : iterable of Expression
+    rules : GuessRules
+    X : ndarray of shape (n_rows, n_columns), optional
+        Rows on which a guess must be finite.
+    columns : sequence of int, optional
+        The columns that the search uses; all of them by default.
     """
     operators = frozenset(rules.operators) & OPERATORS.keys()
-    lowered = (expression.lower(operators) for expression in expressions)
-    texts = [e.to_pysr(rules.variable_names) for e in lowered if e is not None]
-    accepted, _ = accepted_guesses(list(dict.fromkeys(texts)), rules, X)
-    return accepted
+    written = WrittenGuesses()
+    for expression in expressions:
+        lowered = expression.lower(operators)
+        if lowered is None:
+            written.refused["operator not enabled"] += 1
+            continue
+        if columns is not None and not set(lowered.variables) <= set(columns):
+            written.refused["column not among select_k_features"] += 1
+            continue
+        text = lowered.to_pysr(rules.variable_names)
+        _, errors = accepted_guesses([text], rules, X)
+        if errors:
+            written.refused[errors[0].reason] += 1
+        elif text in written.texts:
+            written.refused["same as another"] += 1
+        else:
+            written.texts.append(text)
+            written.expressions.append(lowered)
+    return written
 
 
-def _equation_texts(model: Any) -> list[str]:
-    """Texts of a fitted, or interrupted, regressor's front."""
+def guess_strings(
+    expressions: Iterable[Expression], rules: GuessRules, X: Array | None = None
+) -> list[str]:
+    """The texts of :func:`write_guesses`."""
+    return write_guesses(expressions, rules, X).texts
+
+
+def _front(model: Any) -> tuple[list[str], list[float]]:
+    """Texts and losses of a fitted, or interrupted, regressor's front."""
     frame = getattr(model, "equations_", None)
     if frame is None:
         contents = getattr(model, "equation_file_contents_", None)
         frame = contents[0] if contents else None
-    return [] if frame is None else [str(text) for text in frame["equation"]]
+    if frame is None:
+        return [], []
+    return [str(text) for text in frame["equation"]], [float(loss) for loss in frame["loss"]]
+
+
+def _dimensionally_right(
+    model: Any,
+    texts: Sequence[str],
+    losses: Sequence[float],
+    names: Sequence[str],
+    task: SearchTask,
+) -> list[str]:
+    """The texts without those that PySR found to break the units of the table.
+
+    It says so by a penalty on their loss, which is lost when the constants are fitted again.
+    """
+    settings: Mapping[str, Any] = model.get_params(deep=False)
+    if any(
+        settings.get(name) is not None
+        for name in ("elementwise_loss", "loss_function", "loss_function_expression")
+    ):
+        return list(texts)  # the penalty cannot be told from such a loss
+    penalty = settings["dimensional_constraint_penalty"]
+    kept = []
+    for text, loss in zip(texts, losses, strict=True):
+        with suppress(ExpressionError), np.errstate(all="ignore"):
+            residuals = Expression.parse(text, names).evaluate(task.X) - task.y
+            plain = np.average(residuals * residuals, weights=task.weights)
+            if loss - plain > (_PENALTY if penalty is None else penalty) / 2:
+                continue
+        kept.append(text)
+    return kept
 
 
 def read_equations(
