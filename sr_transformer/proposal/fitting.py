@@ -12,12 +12,12 @@ from joblib import Parallel, delayed, effective_n_jobs
 
 from sr_transformer.expression import Expression
 from sr_transformer.hall_of_fame import Candidate, HallOfFame
-from sr_transformer.proposal.constants import fit_from_starts, loss_of, refit
+from sr_transformer.proposal.constants import loss_of, refit
 from sr_transformer.proposal.repair import rescaled, simpler_variants
+from sr_transformer.proposal.starts import fit_from_starts
 
 Array = np.ndarray
 
-_RESTARTS = 1
 _REPAIR_ROUNDS = 3
 _POLISHED_PER_SIZE = 3
 _KEPT_PER_SIZE = 20
@@ -114,7 +114,6 @@ class Fitter:
                 table.X,
                 table.y,
                 table.weight,
-                restarts=_RESTARTS,
                 exact=self.exact,
                 random_state=np.random.RandomState(seed),
             )
