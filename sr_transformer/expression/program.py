@@ -121,6 +121,11 @@ class BoundProgram:
                 self._compute(position, OPERATORS[symbol].function, a, b)
         self._linear_steps = [step for step in self._steps if program.above_linear[step[0]]]
 
+    @property
+    def node_values(self) -> list:
+        """Values of every node of the program where they were last computed."""
+        return self._values
+
     def _compute(self, position: int, function, a: int, b: int) -> None:
         values = self._values
         values[position] = function(values[a]) if b < 0 else function(values[a], values[b])

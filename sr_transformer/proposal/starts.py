@@ -24,11 +24,11 @@ _SCREENED = 16
 _SCREENED_PERIODS = 64  # where a constant stands inside a sine: valleys are narrow
 _SCOUTED = 6
 _SCOUT_ROWS = 64
-_SCOUT_EVALUATIONS = 16
-_SCOUT_TOLERANCE = 1e-4
+_SCOUT_EVALUATIONS = 12
+_SCOUT_TOLERANCE = 1e-3
 _HALVED_AFTER = 4
 _REFINE_EVALUATIONS = 30
-_REFINE_TOLERANCE = 1e-10
+_REFINE_TOLERANCE = 1e-4
 
 _SPREADS = (0.5, 1.5)  # standard deviations of log|constant| around a given start, in turns
 _FLIPPED = 0.15  # share of the constants whose sign is changed
