@@ -106,6 +106,7 @@ class Descent:
             self._bound = BoundProgram(self.program, X.T)
         self._linear = np.array(self.program.linear, dtype=int)
         self._nonlinear = np.array(self.program.nonlinear, dtype=int)
+        self._ridge = _RIDGE * np.eye(self._linear.size)
 
     def solve_affine(self, starts: Array) -> tuple[Array, Array]:
         """Constants with the affine ones solved by least squares, and the losses.
@@ -133,6 +134,7 @@ class Descent:
         *,
         halve_after: int | None = None,
         enough: float = 0.0,
+        hopeless: float = np.inf,
     ) -> tuple[Array, Array]:
         """Damped Gauss-Newton descents from several starts.
 
@@ -151,6 +153,8 @@ class Descent:
             After so many evaluations, and as many again, the worse half of the starts is given up.
         enough : float
             All descents end when one reaches this loss.
+        hopeless : float
+            All end where none is below this loss when the first starts are given up.
 
         Returns
         -------
@@ -159,10 +163,18 @@ class Descent:
             As in :meth:`solve_affine`.
         """
         with np.errstate(all="ignore"):
-            return self._descend(starts, max_evaluations, tolerance, halve_after, enough)
+            return self._descend(
+                starts, max_evaluations, tolerance, halve_after, enough, hopeless
+            )
 
     def _descend(
-        self, starts: Array, most: int, tolerance: float, halve_after: int | None, enough: float
+        self,
+        starts: Array,
+        most: int,
+        tolerance: float,
+        halve_after: int | None,
+        enough: float,
+        hopeless: float,
     ) -> tuple[Array, Array]:
         n_rows, nonlinear = self._y.size, self._nonlinear
         constants = starts.copy()
@@ -212,6 +224,8 @@ class Descent:
             else:
                 damping, growth = damping * growth, 2.0 * growth
             keep = ~over & (damping <= _LARGEST_DAMPING)
+            if evaluation == halve_after and best_loss.min() > hopeless * n_rows:
+                break
             if halve_after and evaluation % halve_after == 0 and alive.size > 1:
                 worst = np.argsort(best_loss[alive], kind="stable")[(alive.size + 1) // 2 :]
                 keep[worst] = False
@@ -252,7 +266,7 @@ class Descent:
             scale = _lengths(slopes)
             slopes /= scale[:, :, None]
             products = slopes @ slopes.transpose(0, 2, 1)
-            products += _RIDGE * np.eye(linear.size)
+            products += self._ridge
             inverse = 1.0 / products if linear.size == 1 else np.linalg.inv(products)
             change = -(inverse @ (slopes @ residuals[:, :, None]))
             residuals += (change.transpose(0, 2, 1) @ slopes)[:, 0]

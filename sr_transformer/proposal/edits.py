@@ -11,9 +11,10 @@ estimated in one of two ways, for hundreds of changes in a few operations on who
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,16 +25,20 @@ from sr_transformer.expression.program import BoundProgram, compile_program
 Array = np.ndarray
 
 _WRAPPER = 4  # symbols of an outer factor and offset
+_GAIN = 0.01  # share of the loss that an added term must promise to take away
+_ORDERED = frozenset({"-", "/", "^"})
 _NEGLIGIBLE = 1e-10  # share of a term's squares that must be new to the formula
 
 
-@dataclass(frozen=True)
-class Part:
-    """A piece of a formula and its values on the rows."""
+_Piece = tuple[tuple[str, ...], tuple[float, ...]]  # symbols and constants
 
-    symbols: tuple[str, ...]
-    constants: tuple[float, ...]
+
+class _Block(NamedTuple):
+    """Pieces that may stand in the place of a node: values (n, n_rows), sizes (n,), by number."""
+
     values: Array
+    sizes: Array
+    piece: Callable[[int], _Piece]
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,10 @@ class Edit:
     loss: float
 
 
-def small_parts(X: Array, columns: Sequence[int], operators: frozenset[str]) -> list[Part]:
-    """Variables, functions of one, and products and ratios of two.
+def small_parts(
+    X: Array, columns: Sequence[int], operators: frozenset[str]
+) -> list[tuple[tuple[str, ...], Array]]:
+    """Variables, functions of one, and products and ratios of two: symbols and values.
 
     Parameters
     ----------
@@ -65,21 +72,17 @@ def small_parts(X: Array, columns: Sequence[int], operators: frozenset[str]) -> 
     operators : frozenset of str
         The operators to use.
     """
-    unary = [name for name in OPERATORS if name in operators and ARITY[name] == 1]
-    parts = [Part((f"x{i}",), (), X[:, i]) for i in columns]
+    unary = [n for n in OPERATORS if n in operators and ARITY[n] == 1 and n not in ("neg", "abs")]
+    parts: list[tuple[tuple[str, ...], Array]] = [((f"x{i}",), X[:, i]) for i in columns]
     with np.errstate(all="ignore"):
         for i in columns:
-            parts += [
-                Part((name, f"x{i}"), (), OPERATORS[name].function(X[:, i]))
-                for name in unary
-                if name not in ("neg", "abs")
-            ]
+            parts += [((name, f"x{i}"), OPERATORS[name].function(X[:, i])) for name in unary]
         for i, j in permutations(columns, 2):
             if "*" in operators and i < j:
-                parts.append(Part(("*", f"x{i}", f"x{j}"), (), X[:, i] * X[:, j]))
+                parts.append((("*", f"x{i}", f"x{j}"), X[:, i] * X[:, j]))
             if "/" in operators:
-                parts.append(Part(("/", f"x{i}", f"x{j}"), (), X[:, i] / X[:, j]))
-    return [part for part in parts if np.isfinite(part.values).all() and np.ptp(part.values) > 0]
+                parts.append((("/", f"x{i}", f"x{j}"), X[:, i] / X[:, j]))
+        return [part for part in parts if np.isfinite(part[1]).all() and np.ptp(part[1]) > 0]
 
 
 class Editor:
@@ -105,17 +108,21 @@ class Editor:
         operators: frozenset[str],
         columns: Sequence[int],
     ) -> None:
-        self._columns, self._y = X.T, y
+        self.columns, self.y = X.T, y
         weight = np.ones_like(y) if sample_weight is None else sample_weight
-        self._weight = weight / weight.sum()
-        self._operators = operators
-        self._unary = [n for n in OPERATORS if n in operators and ARITY[n] == 1]
-        self._binary = [n for n in OPERATORS if n in operators and ARITY[n] == 2]
-        self._parts = small_parts(X, columns, operators)
-        self._n_simple = sum(len(part.symbols) == 1 for part in self._parts)
-        self._values = np.array([part.values for part in self._parts]).reshape(-1, len(y))
-        self._centred = y - self._weight @ y
-        self._spread = float(self._weight @ (self._centred * self._centred))
+        self.weight = weight / weight.sum()
+        self.centred = y - self.weight @ y
+        self.spread = float(self.weight @ (self.centred * self.centred))
+        self.operators = operators
+        self.unary = [n for n in OPERATORS if n in operators and ARITY[n] == 1]
+        self.binary = [n for n in OPERATORS if n in operators and ARITY[n] == 2]
+        self.parts = small_parts(X, columns, operators)
+        self.part_values = np.array([values for _, values in self.parts]).reshape(-1, len(y))
+        self.part_sizes = np.array([len(symbols) for symbols, _ in self.parts], dtype=int)
+
+    def part(self, i: int) -> _Piece:
+        """Symbols and constants of a part."""
+        return self.parts[i][0], ()
 
     def edits(self, expression: Expression, limits: Array) -> list[Edit]:
         """Changes of a formula that promise enough, in no particular order.
@@ -139,16 +146,16 @@ class _Parent:
         program = compile_program(self.symbols)
         self.nodes = program.nodes
         self.has_affine = bool(program.linear)
-        bound = BoundProgram(program, editor._columns)
-        values = np.broadcast_to(bound.values(np.array([expression.constants])), (1, len(editor._y)))
-        self.residuals = editor._y - values[0]
-        self.loss = float(editor._weight @ (self.residuals**2))
+        bound = BoundProgram(program, editor.columns)
+        values = np.broadcast_to(bound.values(np.array([expression.constants])), (1, len(editor.y)))
+        self.residuals = editor.y - values[0]
+        self.loss = float(editor.weight @ (self.residuals**2))
         self.values = [
-            np.broadcast_to(np.asarray(v, dtype=float).reshape(-1, v.shape[-1])[0], editor._y.shape)
+            np.broadcast_to(np.asarray(v, dtype=float).reshape(-1, v.shape[-1])[0], editor.y.shape)
             for v in bound.node_values
         ]
         slopes = bound.derivatives(range(program.n_constants), program.active, 1)[0]
-        root = np.sqrt(editor._weight)
+        root = np.sqrt(editor.weight)
         slopes = np.where(np.isfinite(slopes), slopes, 0.0) * root
         self.basis = np.linalg.qr(slopes.T)[0] if len(slopes) else np.empty((len(root), 0))
         self.weighted = self.residuals * root
@@ -184,78 +191,108 @@ class _Parent:
     def edits(self) -> Iterator[Edit]:
         if not np.isfinite(self.loss):
             return
-        for position, (symbol, a, b) in enumerate(self.nodes):
-            pieces, values = [], []
-            for piece, value in self._replacements(position, symbol, a, b):
-                pieces.append(piece)
-                values.append(value)
-            if pieces:
-                losses, plain = self._carry_up(position, np.array(values))
-                for piece, loss, own in zip(pieces, losses.tolist(), plain.tolist(), strict=True):
-                    yield from self._edit(position, piece, loss, own)
-            if symbol != "c":
+        for position, (symbol, *_) in enumerate(self.nodes):
+            blocks = [*self._own_changes(position), *self._with_parts(position)]
+            if not blocks:
+                continue
+            losses, plain = self._carry_up(position, np.concatenate([b.values for b in blocks]))
+            wrapped = np.zeros(len(losses), dtype=int)
+            if not self.has_affine:
+                wrapped[plain > 2.0 * losses] = _WRAPPER
+            losses = np.minimum(losses, plain)
+            sizes = np.concatenate([b.sizes for b in blocks]) + wrapped
+            first = 0
+            for block in blocks:
+                span = slice(first, first + len(block.sizes))
+                first = span.stop
+                worth = self._worth(position, sizes[span], losses[span])
+                for i in worth.tolist():
+                    extra, loss = int(wrapped[span][i]), float(losses[span][i])
+                    yield from self._edit(position, block.piece(i), loss, extra)
+            if symbol != CONSTANT:
                 yield from self._added(position)
 
-    def _replacements(self, position: int, symbol: str, a: int, b: int):
-        """Pieces that may stand in the place of a node, and their values."""
+    def _worth(self, position: int, sizes: Array, losses: Array) -> Array:
+        """Which pieces, of given sizes, promise enough in the place of a node."""
+        sizes = sizes + len(self.symbols) - (self.ends[position] - self._start(position))
+        short = sizes < len(self.limits)
+        return np.flatnonzero(short & (losses < self.limits[np.where(short, sizes, 0)]))
+
+    def _own_changes(self, position: int) -> Iterator[_Block]:
+        """Fewer operators, other operators, other order, a function around it, a constant."""
         editor, here = self.editor, self.values[position]
-        own = self._piece(position)
-        varies = symbol != "c"
-        children = [child for child in (a, b) if symbol not in ("x", "c") and child >= 0]
-        for child in children:
-            yield self._piece(child), self.values[child]
-        if b >= 0 and symbol not in ("x", "c"):
+        symbol, a, b = self.nodes[position]
+        pieces: list[_Piece] = []
+        values: list[Array] = []
+
+        def put(piece: _Piece, value: Array) -> None:
+            pieces.append(piece)
+            values.append(value)
+
+        if symbol in ARITY:
+            for child in (a, b)[: ARITY[symbol]]:
+                put(self._piece(child), self.values[child])
+        if ARITY.get(symbol) == 2:
             first, second = self._piece(a), self._piece(b)
-            for name in editor._binary:
+            for name in editor.binary:
                 function = OPERATORS[name].function
                 if name != symbol:
-                    yield _joined(name, first, second), function(self.values[a], self.values[b])
-                if name in ("-", "/", "^"):
-                    yield _joined(name, second, first), function(self.values[b], self.values[a])
-        elif children:
-            for name in editor._unary:
+                    put(_joined(name, first, second), function(self.values[a], self.values[b]))
+                if name in _ORDERED:
+                    put(_joined(name, second, first), function(self.values[b], self.values[a]))
+        elif symbol in ARITY:
+            for name in editor.unary:
                 if name != symbol:
                     value = OPERATORS[name].function(self.values[a])
-                    yield _joined(name, self._piece(a)), value
-        if varies:
-            for name in editor._unary:
-                yield _joined(name, own), OPERATORS[name].function(here)
-            if symbol != "x" or len(self.nodes) > 1:
-                mean = float(editor._weight @ here)
-                yield ((CONSTANT,), (mean,)), np.full_like(here, mean)
-        for i, part in enumerate(editor._parts):
-            piece = (part.symbols, part.constants)
-            if part.symbols != own[0]:
-                yield piece, part.values
-            if not varies:
+                    put(_joined(name, self._piece(a)), value)
+        if symbol != CONSTANT:
+            own = self._piece(position)
+            for name in editor.unary:
+                put(_joined(name, own), OPERATORS[name].function(here))
+            mean = float(editor.weight @ here)
+            put(((CONSTANT,), (mean,)), np.full_like(here, mean))
+        if pieces:
+            sizes = np.array([len(piece[0]) for piece in pieces])
+            yield _Block(np.array(values), sizes, pieces.__getitem__)
+
+    def _with_parts(self, position: int) -> Iterator[_Block]:
+        """A part in the place of a node, or joined to it by an operator."""
+        editor, here, own = self.editor, self.values[position], self._piece(position)
+        if not editor.parts:
+            return
+        yield _Block(editor.part_values, editor.part_sizes, editor.part)
+        if self.nodes[position][0] == CONSTANT:
+            return
+        sizes = editor.part_sizes + 1 + len(own[0])
+        for name in editor.binary:
+            if name in ("max", "min", "^"):
                 continue
-            for name in editor._binary:
-                if name in ("max", "min") or (name == "^" and i >= editor._n_simple):
-                    continue
-                function = OPERATORS[name].function
-                yield _joined(name, own, piece), function(here, part.values)
-                if name in ("-", "/"):
-                    yield _joined(name, piece, own), function(part.values, here)
+            function = OPERATORS[name].function
+            values = function(here, editor.part_values)
+            yield _Block(values, sizes, lambda i, name=name: _joined(name, own, editor.part(i)))
+            if name in _ORDERED:
+                values = function(editor.part_values, here)
+                yield _Block(values, sizes, lambda i, name=name: _joined(name, editor.part(i), own))
 
     def _added(self, position: int) -> Iterator[Edit]:
         """Terms with a factor of their own, and a factor, offset or exponent for the node."""
         editor, own = self.editor, self._piece(position)
         here, slope = self.values[position], self.slopes[position] * self.root
-        terms: list[tuple] = []
+        terms: list[_Piece] = []
         rows: list[Array] = []
-        if "+" in editor._operators:
+        if "+" in editor.operators:
             terms.append(_joined("+", own, ((CONSTANT,), (0.0,))))
             rows.append(np.ones_like(here))
-        if "*" in editor._operators:
+        if "*" in editor.operators:
             terms.append(_joined("*", ((CONSTANT,), (1.0,)), own))
             rows.append(here)
-        if "^" in editor._operators and (here > 0.0).all():
+        if "^" in editor.operators and (here > 0.0).all():
             terms.append(_joined("^", own, ((CONSTANT,), (1.0,))))
             rows.append(here * np.log(here))
         n_own = len(terms)
         columns = np.array(rows).reshape(n_own, -1)
-        if {"+", "*"} <= editor._operators:
-            columns = np.concatenate([columns, editor._values])
+        if {"+", "*"} <= editor.operators:
+            columns = np.concatenate([columns, editor.part_values])
         columns = columns * slope
         new = columns - (columns @ self.basis) @ self.basis.T
         size = np.einsum("ij,ij->i", new, new)
@@ -263,15 +300,17 @@ class _Parent:
         gain = share * share / size
         gain[~(size > _NEGLIGIBLE * np.einsum("ij,ij->i", columns, columns))] = 0.0
         gain = np.where(np.isfinite(gain), gain, 0.0)
-        for i in np.flatnonzero(gain > 0.01 * self.loss).tolist():
-            loss = max(self.loss - float(gain[i]), 0.0)
+        losses = np.maximum(self.loss - gain, 0.0)
+        sizes = len(own[0]) + np.concatenate([np.full(n_own, 2), 3 + editor.part_sizes])
+        losses[gain <= _GAIN * self.loss] = np.inf
+        for i in self._worth(position, sizes[: len(losses)], losses).tolist():
             if i < n_own:
-                yield from self._edit(position, terms[i], loss, loss)
+                piece = terms[i]
             else:
-                part = editor._parts[i - n_own]
                 factor = float(share[i] / size[i])
-                term = _joined("*", ((CONSTANT,), (factor,)), (part.symbols, part.constants))
-                yield from self._edit(position, _joined("+", own, term), loss, loss)
+                term = _joined("*", ((CONSTANT,), (factor,)), editor.part(i - n_own))
+                piece = _joined("+", own, term)
+            yield from self._edit(position, piece, float(losses[i]), 0)
 
     # --- what it is worth ---------------------------------------------------------------------
     def _carry_up(self, position: int, values: Array) -> tuple[Array, Array]:
@@ -288,43 +327,40 @@ class _Parent:
                 values = function(self.values[a], values)
             position = upper
         editor = self.editor
-        weight = editor._weight
-        plain = ((values - editor._y) ** 2) @ weight
+        weight = editor.weight
+        plain = ((values - editor.y) ** 2) @ weight
         centred = values - (values @ weight)[:, None]
         spread = (centred * centred) @ weight
-        common = centred @ (editor._centred * weight)
-        losses = editor._spread - common * common / spread
+        common = centred @ (editor.centred * weight)
+        losses = editor.spread - common * common / spread
         losses = np.where(np.isfinite(losses), np.maximum(losses, 0.0), np.inf)
         return losses, np.where(np.isfinite(plain), plain, np.inf)
 
-    def _edit(self, position: int, piece: tuple, loss: float, plain: float) -> Iterator[Edit]:
-        start, end = len(self.nodes) - 1 - position, self.ends[position]
-        size = start + len(piece[0]) + len(self.symbols) - end
-        if plain > 2.0 * loss and not self.has_affine:
-            size += _WRAPPER
-        loss = min(loss, plain)
-        if size >= len(self.limits) or not loss < self.limits[size]:
-            return
+    def _edit(self, position: int, piece: _Piece, loss: float, extra: int) -> Iterator[Edit]:
+        start, end = self._start(position), self.ends[position]
         symbols = self.symbols[:start] + piece[0] + self.symbols[end:]
         if not any(s[0] == "x" for s in symbols):
             return
         before, inside = self._counts(start, end)
         constants = self.expression.constants
         constants = constants[:before] + piece[1] + constants[before + inside :]
-        yield Edit(Expression._trusted(symbols, constants), size, loss)
+        yield Edit(Expression._trusted(symbols, constants), len(symbols) + extra, loss)
 
     # --- the formula's own pieces -------------------------------------------------------------
+    def _start(self, position: int) -> int:
+        return len(self.nodes) - 1 - position
+
     def _counts(self, start: int, end: int) -> tuple[int, int]:
         before = self.symbols[:start].count(CONSTANT)
         return before, self.symbols[start:end].count(CONSTANT)
 
-    def _piece(self, position: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
-        start, end = len(self.nodes) - 1 - position, self.ends[position]
+    def _piece(self, position: int) -> _Piece:
+        start, end = self._start(position), self.ends[position]
         before, inside = self._counts(start, end)
         return self.symbols[start:end], self.expression.constants[before : before + inside]
 
 
-def _joined(name: str, *pieces: tuple) -> tuple[tuple[str, ...], tuple[float, ...]]:
+def _joined(name: str, *pieces: _Piece) -> _Piece:
     symbols: tuple[str, ...] = (name,)
     constants: tuple[float, ...] = ()
     for piece in pieces:

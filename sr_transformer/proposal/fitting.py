@@ -23,10 +23,12 @@ Array = np.ndarray
 
 _REPAIR_ROUNDS = 3
 _POLISHED_PER_SIZE = 3
+_WORTH_POLISHING = 1.5  # times the loss of the front that a polished formula may have
 _KEPT_PER_SIZE = 20
 _PARALLEL_FROM = 32  # formulas for each process; fewer are not worth the transfer
 _WRAPPER = 4  # symbols of an outer factor and offset
 _WORTH_REFINING = 4.0  # times the best loss of its size that a formula may have on a few rows
+_HOPELESS = 30.0  # the same, after a few steps: then a formula is given up
 _EDITED_COLUMNS = 6  # variables that repair brings in
 _WORTH_RESCALING = 0.5  # share of the loss that factor and offset must leave at most
 
@@ -108,12 +110,19 @@ class Fitter:
         groups: dict[tuple[str, ...], list[Expression]] = defaultdict(list)
         for formula in formulas:
             groups[formula.symbols].append(formula)
-        starts = list(groups.values())
-        seeds = random_state.randint(2**31, size=len(starts))
-        scouted = self._shared(self._scout, list(zip(starts, seeds, strict=True)))
-        front = np.full(self.maxsize + _WRAPPER + 1, np.inf)
+        seeds = random_state.randint(2**31, size=len(groups))
+        front = np.full(max(self.maxsize, *map(len, groups), 1) + 1, np.inf)
         for candidate in () if pool is None else pool.front:
-            front[candidate.complexity] = candidate.loss
+            if candidate.complexity < len(front):
+                front[candidate.complexity] = candidate.loss
+        hopeless = _HOPELESS * np.maximum(np.minimum.accumulate(front), self.exact)
+        scouted = self._shared(
+            self._scout,
+            [
+                (group, seed, hopeless[len(symbols)])
+                for (symbols, group), seed in zip(groups.items(), seeds, strict=True)
+            ],
+        )
         for formula, loss in scouted:
             size = len(formula.symbols)
             front[size] = min(front[size], loss)
@@ -135,16 +144,17 @@ class Fitter:
         return [result for part in parts for result in part]
 
     def _scout(
-        self, groups: list[tuple[list[Expression], int]]
+        self, groups: list[tuple[list[Expression], int, float]]
     ) -> list[tuple[Expression, float]]:
         few = self.few_rows
         found = []
-        for starts, seed in groups:
+        for starts, seed, hopeless in groups:
             if time.perf_counter() > self.deadline:
                 break
             formula, loss = scout(
                 starts, few.X, few.y, few.weight,
                 random_state=np.random.RandomState(seed), enough=self.exact,
+                hopeless=hopeless,
             )  # fmt: skip
             if np.isfinite(loss):
                 found.append((formula, loss))
@@ -220,16 +230,19 @@ class Fitter:
         return sorted(list(columns)[:_EDITED_COLUMNS])
 
     def polish(self, pool: HallOfFame, table: Table) -> list[Candidate]:
-        """The best of each size, and of these the very best refined on more rows."""
+        """The best of each size, and of these what comes near the front refined on more rows."""
         ranks: dict[int, int] = defaultdict(int)
         polished = []
+        best = np.inf
         for candidate in pool.candidates:
             rank = ranks[candidate.complexity]
             ranks[candidate.complexity] += 1
             if rank >= _KEPT_PER_SIZE:
                 continue
             expression, loss = candidate.expression, candidate.loss
-            if rank < _POLISHED_PER_SIZE and time.perf_counter() < self.deadline:
+            best = min(best, max(loss, self.exact))
+            near = rank < _POLISHED_PER_SIZE and loss <= _WORTH_POLISHING * best
+            if near and time.perf_counter() < self.deadline:
                 expression, loss = refit(expression, table.X, table.y, table.weight)
             if np.isfinite(loss):
                 polished.append(Candidate(expression, loss, candidate.source))

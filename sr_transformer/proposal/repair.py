@@ -14,8 +14,8 @@ from sr_transformer.proposal.edits import Edit, Editor
 
 Array = np.ndarray
 
-_PARENTS = 12  # formulas that are changed in a round
-_FITTED = 40  # changes that are fitted in a round
+_PARENTS = 8  # formulas that are changed in a round
+_FITTED = 30  # changes that are fitted in a round
 _WORTH_A_FIT = 2.0  # times the loss of the front that a change may promise at most
 
 

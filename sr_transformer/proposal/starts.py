@@ -54,6 +54,7 @@ def scout(
     *,
     random_state: np.random.RandomState,
     enough: float = 0.0,
+    hopeless: float = np.inf,
 ) -> tuple[Expression, float]:
     """Find the valley of the best constants.
 
@@ -70,6 +71,8 @@ def scout(
         they also serve where all of the given ones are undefined.
     enough : float
         Loss at which nothing better is looked for.
+    hopeless : float
+        Loss above which a formula is given up after a few steps.
 
     Returns
     -------
@@ -92,7 +95,7 @@ def scout(
         order[-1] = 0  # the likeliest start is worth a descent wherever it begins
     constants, losses = fit.descend(
         constants[order], _SCOUT_EVALUATIONS, _SCOUT_TOLERANCE,
-        halve_after=_HALVED_AFTER, enough=enough,
+        halve_after=_HALVED_AFTER, enough=enough, hopeless=hopeless,
     )  # fmt: skip
     best = int(np.argmin(losses))
     return first.with_constants(constants[best]), float(losses[best])
