@@ -207,9 +207,7 @@ class BoundProgram:
                 adjoint[a], adjoint[b] = upper * slopes[0], upper * slopes[1]
         return derivatives
 
-    def _power(
-        self, adjoint: list, above: Sequence[bool], position: int, a: int, b: int
-    ) -> None:
+    def _power(self, adjoint: list, above: Sequence[bool], position: int, a: int, b: int) -> None:
         """Both slopes cost a transcendental function, and mostly only one is wanted."""
         values = self._values
         upper, value, base, exponent = (

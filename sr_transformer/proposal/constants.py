@@ -12,8 +12,6 @@ results in 300 repetitions, and two fits with one ``random_state`` have to agree
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from sr_transformer.expression import Expression
@@ -163,9 +161,7 @@ class Descent:
             As in :meth:`solve_affine`.
         """
         with np.errstate(all="ignore"):
-            return self._descend(
-                starts, max_evaluations, tolerance, halve_after, enough, hopeless
-            )
+            return self._descend(starts, max_evaluations, tolerance, halve_after, enough, hopeless)
 
     def _descend(
         self,
@@ -255,9 +251,7 @@ class Descent:
         if self._root is not None:
             residuals *= self._root
         linear = self._linear
-        slopes = self._bound.derivatives(
-            self.program.linear, self.program.above_linear, n_sets
-        )
+        slopes = self._bound.derivatives(self.program.linear, self.program.above_linear, n_sets)
         if not linear.size:
             inverse = np.empty((n_sets, 0, 0))
         else:

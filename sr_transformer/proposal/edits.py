@@ -158,7 +158,10 @@ class _Parent:
         root = np.sqrt(editor.weight)
         slopes = np.where(np.isfinite(slopes), slopes, 0.0) * root
         self.basis = np.linalg.qr(slopes.T)[0] if len(slopes) else np.empty((len(root), 0))
-        self.weighted = self.residuals * root
+        # What a fit of the formula's own constants would leave, to first order.
+        weighted = self.residuals * root
+        self.weighted = weighted - self.basis @ (self.basis.T @ weighted)
+        self.ground = float(self.weighted @ self.weighted)
         self.root = root
         self._find_structure()
 
@@ -300,9 +303,9 @@ class _Parent:
         gain = share * share / size
         gain[~(size > _NEGLIGIBLE * np.einsum("ij,ij->i", columns, columns))] = 0.0
         gain = np.where(np.isfinite(gain), gain, 0.0)
-        losses = np.maximum(self.loss - gain, 0.0)
+        losses = np.maximum(self.ground - gain, 0.0)
         sizes = len(own[0]) + np.concatenate([np.full(n_own, 2), 3 + editor.part_sizes])
-        losses[gain <= _GAIN * self.loss] = np.inf
+        losses[gain <= _GAIN * self.ground] = np.inf
         for i in self._worth(position, sizes[: len(losses)], losses).tolist():
             if i < n_own:
                 piece = terms[i]

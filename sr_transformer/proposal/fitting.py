@@ -82,6 +82,7 @@ class Fitter:
     deadline: float
     n_jobs: int | None
     changed: set[tuple[str, ...]] = field(default_factory=set, init=False, repr=False)
+    started: float = field(default_factory=time.perf_counter, init=False, repr=False)
 
     @cached_property
     def few_rows(self) -> Table:
@@ -160,9 +161,7 @@ class Fitter:
                 found.append((formula, loss))
         return found
 
-    def _refine(
-        self, formulas: list[tuple[Expression, bool]]
-    ) -> list[tuple[Expression, float]]:
+    def _refine(self, formulas: list[tuple[Expression, bool]]) -> list[tuple[Expression, float]]:
         table = self.table
         can_rescale = {"+", "*"} <= self.operators
         mean = Expression(["c"], [float(np.average(table.y, weights=table.weight))])
@@ -172,21 +171,19 @@ class Fitter:
             if time.perf_counter() > self.deadline:
                 break
             if promising:
-                formula, loss = refine(
-                    formula, table.X, table.y, table.weight, enough=self.exact
-                )
+                formula, loss = refine(formula, table.X, table.y, table.weight, enough=self.exact)
             else:
                 loss = loss_of(formula, table.X, table.y, table.weight)
             fitted.append((formula, loss))
-            if can_rescale and len(formula.symbols) + _WRAPPER <= self.maxsize and (
-                loss > self.exact
+            if (
+                can_rescale
+                and len(formula.symbols) + _WRAPPER <= self.maxsize
+                and (loss > self.exact)
             ):
                 better = rescaled(formula, table.X, table.y, table.weight)
                 bound = _WORTH_RESCALING * min(loss, loss_of_mean)
                 if better and loss_of(better, table.X, table.y, table.weight) <= bound:
-                    fitted.append(
-                        refine(better, table.X, table.y, table.weight, enough=self.exact)
-                    )
+                    fitted.append(refine(better, table.X, table.y, table.weight, enough=self.exact))
         return fitted
 
     def repair(
@@ -207,7 +204,8 @@ class Fitter:
         random_state : numpy.random.RandomState
         until : float, optional
             Value of ``time.perf_counter()`` up to which it goes on as long as anything is left to
-            try; without it, a few rounds.
+            try. By default a few rounds and, where there is a time limit, as much longer as all
+            has taken since the fitter was made, so that repair gets half of the time there is.
         """
         few = self.few_rows
         editor = Editor(few.X, few.y, few.weight, self.operators, self._useful_columns(pool))
@@ -215,10 +213,12 @@ class Fitter:
             pool, seen, editor, self.maxsize, self.exact,
             lambda formulas: self.fit(formulas, random_state, pool), self.changed,
         )  # fmt: skip
-        deadline = min(self.deadline, np.inf if until is None else until)
-        rounds = count() if until is not None else range(_REPAIR_ROUNDS)
-        for _ in rounds:
-            if time.perf_counter() > deadline or not repair.round():
+        if until is None and self.deadline < np.inf:
+            until = 2.0 * time.perf_counter() - self.started
+        for n_rounds in count():
+            now = time.perf_counter()
+            paid = n_rounds < _REPAIR_ROUNDS or (until is not None and now < until)
+            if now > self.deadline or not paid or not repair.round():
                 break
 
     def _useful_columns(self, pool: HallOfFame) -> list[int]:

@@ -33,7 +33,7 @@ _REFINE_TOLERANCE = 1e-4
 _SPREADS = (0.5, 1.5)  # standard deviations of log|constant| around a given start, in turns
 _FLIPPED = 0.15  # share of the constants whose sign is changed
 _EXPONENTS = np.array([-2.0, -1.0, -0.5, 0.5, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0])
-_OTHER_EXPONENT = 0.6  # share of the exponents that are replaced by one of these
+_OTHER_EXPONENT = 0.6  # share of the starts that have these
 
 _PERIODIC = frozenset({"sin", "cos", "tan"})
 
@@ -144,7 +144,9 @@ def fit_from_starts(
     return refine(found, X, y, sample_weight, enough=exact)
 
 
-def _scattered(symbols: tuple[str, ...], given: Array, random_state: np.random.RandomState) -> Array:
+def _scattered(
+    symbols: tuple[str, ...], given: Array, random_state: np.random.RandomState
+) -> Array:
     """The given starts and further ones around them (n_starts, n_constants)."""
     exponents, periodic = _roles(symbols)
     n = (_SCREENED_PERIODS if periodic else _SCREENED) - len(given)
@@ -157,8 +159,9 @@ def _scattered(symbols: tuple[str, ...], given: Array, random_state: np.random.R
         # Only whole exponents are defined over a negative base, and no descent goes from 2 to 4.
         near = around[:, exponents]
         near = np.where(number % 2 == 0, np.round(near), near)
-        drawn = _EXPONENTS[random_state.randint(len(_EXPONENTS), size=near.shape)]
-        other = random_state.random_sample(near.shape) < _OTHER_EXPONENT
+        first = random_state.randint(len(_EXPONENTS), size=len(exponents))
+        drawn = _EXPONENTS[(first + 3 * number) % len(_EXPONENTS)]  # in turns, all of them
+        other = number >= n - max(len(_EXPONENTS), round(_OTHER_EXPONENT * n))
         further[:, exponents] = np.where(other, drawn, near)
     return np.concatenate([given, further])
 
