@@ -284,6 +284,22 @@ def benchmark_train(
         print(f"time spent waiting for data {speed.data_wait:.1%}")
 
 
+@benchmark_app.command("fit")
+def benchmark_fit(
+    candidates: Annotated[int, typer.Option(help="Formulas that the Transformer draws")] = 256,
+    seed: Annotated[int, typer.Option(help="Of the table and the fit")] = 0,
+) -> None:
+    """Show where the time of a fit of 200 rows and 3 columns goes, once everything is loaded."""
+    with clear_errors():
+        from sr_transformer.benchmark.fit_speed import measure_fit
+
+        with shown_warnings():
+            speed = measure_fit(candidates, seed)
+        for stage, seconds in speed.seconds.items():
+            print(f"{stage:<13}{seconds:7.3f} s")
+        print(f"formulas of 3 constants fitted by one core  {speed.fitted:,.0f} a second")
+
+
 # --- the pieces ---------------------------------------------------------------------------------
 
 

@@ -49,7 +49,6 @@ def test_equal_formulas_are_equal_and_hash_alike():
 
 def test_pickling_keeps_the_formula():
     formula = Expression.parse("2.5 * sin(x1)")
-    _ = formula.program
     assert pickle.loads(pickle.dumps(formula)) == formula
 
 

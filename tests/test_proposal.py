@@ -10,10 +10,8 @@ from sr_transformer.expression import Expression
 from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.prior import ExampleStream
-from sr_transformer.proposal.constants import fit_from_starts, loss_of, refit
 from sr_transformer.proposal.grammar import Grammar
 from sr_transformer.proposal.propose import propose_candidates, relevant_columns
-from sr_transformer.proposal.repair import rescaled, simpler_variants
 from sr_transformer.proposal.sampling import PriorSampler
 
 OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
@@ -80,52 +78,6 @@ def test_kept_samples_go_on_where_they_were():
     assert grammar.complete.all()
 
 
-def test_constants_are_fitted_to_the_law_from_a_nearby_start():
-    generator = np.random.default_rng(0)
-    X = generator.uniform(0.5, 3.0, size=(100, 2))
-    law = Expression(["+", "*", "c", "exp", "*", "c", "x0", "^", "x1", "c"], [2.5, -0.7, 1.5])
-    start = law.with_constants([2.0, -1.0, 1.2])
-    fitted, loss = refit(start, X, law.evaluate(X))
-    np.testing.assert_allclose(fitted.constants, law.constants, rtol=1e-8)
-    assert loss < 1e-20
-
-
-def test_a_fit_is_never_worse_than_its_start_and_weights_count():
-    generator = np.random.default_rng(1)
-    X, y = generator.normal(size=(30, 1)), generator.normal(size=30)
-    line = Expression(["+", "*", "c", "x0", "c"], [0.3, -0.2])
-    weight = generator.uniform(0.1, 3.0, size=30)
-    fitted, loss = refit(line, X, y, weight)
-    assert loss <= loss_of(line, X, y, weight)
-    design = np.column_stack([X[:, 0], np.ones(30)])
-    root = np.sqrt(weight)
-    expected = np.linalg.lstsq(design * root[:, None], y * root, rcond=None)[0]
-    np.testing.assert_allclose(fitted.constants, expected, rtol=1e-6)
-
-
-def test_undefined_regions_are_refused_and_short_tables_are_fitted():
-    X = np.linspace(1.0, 4.0, 20)[:, None]
-    law = Expression(["sqrt", "-", "x0", "c"], [0.9])
-    fitted, loss = refit(law.with_constants([0.2]), X, law.evaluate(X))
-    assert fitted.constants[0] == pytest.approx(0.9)
-    assert loss < 1e-20
-    cubic = Expression(["+", "*", "c", "x0", "+", "c", "*", "c", "square", "x0"], [1.0, 1.0, 1.0])
-    fitted, loss = refit(cubic, X[:2], np.array([3.0, 5.0]))
-    assert loss < 1e-12
-
-
-def test_the_best_of_several_starts_is_kept():
-    X = np.linspace(0.0, 6.0, 80)[:, None]
-    wave = Expression(["sin", "*", "c", "x0"], [2.0])
-    starts = [wave.with_constants([0.3]), wave.with_constants([1.9])]
-    fitted, loss = fit_from_starts(
-        starts, X, wave.evaluate(X), None, restarts=0, exact=1e-20,
-        random_state=np.random.RandomState(0),
-    )  # fmt: skip
-    assert fitted.constants[0] == pytest.approx(2.0)
-    assert loss < 1e-20
-
-
 def candidates_for(X, y, **changes):
     settings = {
         "sampler": PriorSampler(), "operators": OPERATORS, "maxsize": 20, "n_candidates": 64,
@@ -163,28 +115,6 @@ def test_parallel_fitting_gives_the_same_candidates():
     alone = candidates_for(X, y, n_candidates=128)
     together = candidates_for(X, y, n_candidates=128, n_jobs=2)
     assert {c.expression for c in alone} == {c.expression for c in together}
-
-
-def test_simpler_variants_leave_out_one_operator_and_keep_the_other_constants():
-    formula = Expression(["+", "*", "c", "sin", "x0", "/", "c", "x1"], [2.0, 3.0])
-    variants = set(simpler_variants(formula))
-    assert variants == {
-        Expression(["*", "c", "sin", "x0"], [2.0]),
-        Expression(["/", "c", "x1"], [3.0]),
-        Expression(["+", "c", "/", "c", "x1"], [2.0, 3.0]),
-        Expression(["+", "sin", "x0", "/", "c", "x1"], [3.0]),
-        Expression(["+", "*", "c", "x0", "/", "c", "x1"], [2.0, 3.0]),
-        Expression(["+", "*", "c", "sin", "x0", "c"], [2.0, 3.0]),
-        Expression(["+", "*", "c", "sin", "x0", "x1"], [2.0]),
-    }
-
-
-def test_factor_and_offset_are_solved_by_least_squares():
-    X = np.random.default_rng(9).uniform(1, 4, size=(40, 1))
-    formula = rescaled(Expression(["sin", "x0"]), X, 3.0 * np.sin(X[:, 0]) - 2.0)
-    assert formula.symbols == ("+", "*", "c", "sin", "x0", "c")
-    np.testing.assert_allclose(formula.constants, [3.0, -2.0])
-    assert rescaled(Expression(["log", "neg", "x0"]), X, X[:, 0]) is None
 
 
 class OneFormula(PriorSampler):

@@ -8,13 +8,13 @@ differ.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sr_transformer.errors import ExpressionError
 from sr_transformer.expression.operators import ARITY, CONSTANT, OPERATORS
+from sr_transformer.expression.program import BoundProgram, compile_program
 
 if TYPE_CHECKING:
     import sympy
@@ -69,7 +69,7 @@ class Expression:
         return hash((self.symbols, self.constants))
 
     def __getstate__(self) -> tuple[tuple[str, ...], tuple[float, ...]]:
-        return self.symbols, self.constants  # the compiled program is rebuilt where it is needed
+        return self.symbols, self.constants
 
     def __setstate__(self, state: tuple[tuple[str, ...], tuple[float, ...]]) -> None:
         self.symbols, self.constants = state
@@ -90,11 +90,6 @@ class Expression:
         return Expression._trusted(self.symbols, values)
 
     # --- what it is made of -------------------------------------------------------------------
-    @cached_property
-    def program(self) -> Program:
-        """The formula prepared for repeated evaluation."""
-        return compile_program(self.symbols)
-
     @property
     def variables(self) -> tuple[int, ...]:
         """Column indices that the formula reads, ascending."""
@@ -168,7 +163,12 @@ class Expression:
         derivatives : ndarray of shape (n_rows, n_constants)
         """
         X = np.asarray(X, dtype=float)
-        return self.program.jacobian(X.T, self.constants)
+        program = compile_program(self.symbols)
+        with np.errstate(all="ignore"):
+            bound = BoundProgram(program, X.T)
+            values = bound.values(np.array([self.constants]))
+            derivatives = bound.derivatives(range(program.n_constants), program.active, 1)
+        return np.array(np.broadcast_to(values, (1, len(X)))[0]), derivatives[0].T
 
     # --- other forms (see formats.py and simplify.py) -------------------------------------------
     @classmethod
@@ -254,96 +254,6 @@ def evaluate_columns(symbols: Sequence[str], constants: Sequence[float], columns
     if isinstance(value, np.ndarray) and value.ndim and value.base is None:
         return value
     return np.array(np.broadcast_to(value, columns.shape[1:]), dtype=float)
-
-
-class Program:
-    """A formula's operations in the order in which they are computed, for its derivatives.
-
-    Attributes
-    ----------
-    nodes : list of tuple
-        Postfix order. ``(operator, first, second)`` with the positions of the arguments
-        (``second`` is -1 for a unary one), ``("x", column, -1)`` or ``("c", index, -1)``.
-    """
-
-    def __init__(self, symbols: tuple[str, ...]) -> None:
-        nodes: list[tuple[str, int, int]] = []
-        active: list[bool] = []
-        stack: list[int] = []
-        n_constants = symbols.count(CONSTANT)
-        for symbol in reversed(symbols):
-            arity = ARITY.get(symbol, 0)
-            if arity == 2:
-                a, b = stack.pop(), stack.pop()
-                nodes.append((symbol, a, b))
-                active.append(active[a] or active[b])
-            elif arity == 1:
-                a = stack.pop()
-                nodes.append((symbol, a, -1))
-                active.append(active[a])
-            elif symbol == CONSTANT:
-                n_constants -= 1
-                nodes.append(("c", n_constants, -1))
-                active.append(True)
-            else:
-                nodes.append(("x", int(symbol[1:]), -1))
-                active.append(False)
-            stack.append(len(nodes) - 1)
-        self.nodes = nodes
-        self.n_constants = symbols.count(CONSTANT)
-        self._active = active
-
-    def jacobian(self, columns: Array, constants: Sequence[float]) -> tuple[Array, Array]:
-        """Values (n_rows,) and derivatives (n_rows, n_constants), by one reverse sweep.
-
-        Parameters
-        ----------
-        columns : ndarray of shape (n_columns, n_rows)
-            The table, transposed.
-        constants : sequence of float
-        """
-        n_rows = columns.shape[1]
-        derivatives = np.empty((self.n_constants, n_rows))
-        nodes, active = self.nodes, self._active
-        with np.errstate(all="ignore"):
-            values: list = []
-            for symbol, a, b in nodes:
-                if symbol == "x":
-                    values.append(columns[a])
-                elif symbol == "c":
-                    values.append(np.float64(constants[a]))
-                elif b < 0:
-                    values.append(OPERATORS[symbol].function(values[a]))
-                else:
-                    values.append(OPERATORS[symbol].function(values[a], values[b]))
-            adjoint: list = [None] * len(nodes)
-            adjoint[-1] = 1.0
-            for position in range(len(nodes) - 1, -1, -1):
-                if not active[position]:
-                    continue
-                symbol, a, b = nodes[position]
-                above = adjoint[position]
-                if symbol == "c":
-                    derivatives[a] = above
-                elif b < 0:
-                    (slope,) = OPERATORS[symbol].derivative(values[position], values[a])
-                    adjoint[a] = above * slope
-                else:
-                    first, second = OPERATORS[symbol].derivative(
-                        values[position], values[a], values[b]
-                    )
-                    if active[a]:
-                        adjoint[a] = above * first
-                    if active[b]:
-                        adjoint[b] = above * second
-        value = np.array(np.broadcast_to(values[-1], (n_rows,)), dtype=float)
-        return value, derivatives.T
-
-
-@lru_cache(maxsize=4096)
-def compile_program(symbols: tuple[str, ...]) -> Program:
-    """Return the :class:`Program` of a prefix sequence, from a cache where it is known."""
-    return Program(symbols)
 
 
 def _is_variable(symbol: str) -> bool:

@@ -1,4 +1,9 @@
-"""Fitting the constants of a formula: Levenberg-Marquardt with the analytic Jacobian.
+"""Fitting the constants of a formula: variable projection and Levenberg-Marquardt.
+
+At every step the constants in which the formula is affine are solved by linear least squares, so
+that only the others are searched for (Golub & Pereyra 1973, with the Jacobian of Kaufman 1975: the
+ordinary derivatives, projected onto what the affine constants cannot explain). Several starts are
+refined side by side in one sweep over the formula.
 
 The iteration is written out here because SciPy's MINPACK (``leastsq``, 1.17) depends in its last
 digits on where its work arrays lie in memory: the same fit of an ill-conditioned formula gave two
@@ -7,19 +12,18 @@ results in 300 repetitions, and two fits with one ``random_state`` have to agree
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.expression import Program
+from sr_transformer.expression.program import BoundProgram, compile_program
 
 Array = np.ndarray
 
 _CONVERGED = 1e-14  # relative fall of the loss, or relative step, below which a fit ends
 _FIRST_DAMPING = 1e-3
 _LARGEST_DAMPING = 1e16
-_RESTART_SPREAD = 1.0  # standard deviation of log|constant| around the first start
+_RIDGE = 1e-12  # keeps linear least squares solvable where columns depend on each other
+_INDEPENDENT = 1e-8  # share of a derivative that the affine constants must leave unexplained
 
 
 def loss_of(
@@ -67,134 +71,243 @@ def refit(
     start_loss = loss_of(expression, X, y, sample_weight)
     if not expression.constants:
         return expression, start_loss
-    root = None if sample_weight is None else np.sqrt(sample_weight / np.mean(sample_weight))
-    fitted = _levenberg_marquardt(expression, X.T, y, root, max_evaluations)
-    candidate = expression.with_constants(fitted)
+    fit = Descent(expression.symbols, X, y, sample_weight)
+    constants, _ = fit.descend(np.array([expression.constants]), max_evaluations, _CONVERGED)
+    candidate = expression.with_constants(constants[0])
     loss = loss_of(candidate, X, y, sample_weight)
     if not loss < start_loss:
         return expression, start_loss
     return candidate, loss
 
 
-def fit_from_starts(
-    starts: Sequence[Expression],
-    X: Array,
-    y: Array,
-    sample_weight: Array | None,
-    *,
-    restarts: int,
-    random_state: np.random.RandomState,
-    exact: float,
-    max_evaluations: int = 60,
-) -> tuple[Expression, float]:
-    """Fit one formula from several starts and keep the best.
+class Descent:
+    """The fit of one formula to one table.
 
     Parameters
     ----------
-    starts : sequence of Expression
-        The same formula with different constants. The two best are refined.
-    restarts : int
-        Number of further starts, scattered log-normally around the best one, that are tried
-        while the loss stays above ``exact``.
-    random_state : numpy.random.RandomState
-    exact : float
-        Loss at which the search for a better start ends.
-    max_evaluations : int
-        Bound for each start.
+    symbols : tuple of str
+        The formula without its constants.
+    X : ndarray of shape (n_rows, n_columns)
+    y : ndarray of shape (n_rows,)
+    sample_weight : ndarray of shape (n_rows,) or None
     """
-    losses = [loss_of(e, X, y, sample_weight) for e in starts]
-    order = np.argsort(losses, kind="stable")
-    best, best_loss = starts[order[0]], losses[order[0]]
-    if not best.constants:
-        return best, best_loss
-    queue = [starts[i] for i in order[:2]]
-    first = np.array(queue[0].constants)
-    for _ in range(restarts):
-        factors = np.exp(_RESTART_SPREAD * random_state.standard_normal(first.size))
-        queue.append(queue[0].with_constants(first * factors))
-    for start in queue:
-        fitted, loss = refit(start, X, y, sample_weight, max_evaluations=max_evaluations)
-        if loss < best_loss:
-            best, best_loss = fitted, loss
-        if best_loss <= exact:
-            break
-    return best, best_loss
 
+    def __init__(
+        self, symbols: tuple[str, ...], X: Array, y: Array, sample_weight: Array | None
+    ) -> None:
+        self.program = compile_program(symbols)
+        self._y = y
+        self._root: Array | None = None
+        if sample_weight is not None:
+            self._root = np.sqrt(sample_weight / np.mean(sample_weight))
+        with np.errstate(all="ignore"):
+            self._bound = BoundProgram(self.program, X.T)
+        self._linear = np.array(self.program.linear, dtype=int)
+        self._nonlinear = np.array(self.program.nonlinear, dtype=int)
+        self._ridge = _RIDGE * np.eye(self._linear.size)
 
-def _levenberg_marquardt(
-    expression: Expression, columns: Array, y: Array, root: Array | None, max_evaluations: int
-) -> Array:
-    """Constants at the end of a damped Gauss-Newton descent.
+    def solve_affine(self, starts: Array) -> tuple[Array, Array]:
+        """Constants with the affine ones solved by least squares, and the losses.
 
-    Damping by Nielsen (1999), "Damping parameter in Marquardt's method": it follows the ratio of
-    the actual to the predicted fall of the loss. A step to where the formula is undefined counts
-    as a rise and is refused.
-    """
-    program = expression.program
-    constants = np.array(expression.constants)
-    residuals, slopes = _linearise(program, columns, constants, y, root)
-    loss = _squares(residuals)
-    if not np.isfinite(loss):
-        return constants
-    damping, growth = _FIRST_DAMPING, 2.0
-    identity = np.eye(constants.size)
-    curvature, gradient, scale = _normal_equations(residuals, slopes)
-    for _ in range(max_evaluations - 1):
-        try:
-            step = np.linalg.solve(curvature + damping * identity, -gradient)
-        except np.linalg.LinAlgError:
-            break  # not even the damping can tell the constants apart
-        trial = constants + step / scale
-        residuals, slopes = _linearise(program, columns, trial, y, root)
-        trial_loss = _squares(residuals)
-        if trial_loss < loss:  # nan and inf are not
-            predicted = float(step @ (damping * step - gradient))
-            ratio = (loss - trial_loss) / predicted
-            settled = loss - trial_loss <= _CONVERGED * loss or np.all(
-                np.abs(trial - constants) <= _CONVERGED * np.abs(trial)
-            )
-            constants, loss = trial, trial_loss
-            if settled or loss == 0.0:
+        Parameters
+        ----------
+        starts : ndarray of shape (n_starts, n_constants)
+
+        Returns
+        -------
+        constants : ndarray of shape (n_starts, n_constants)
+        losses : ndarray of shape (n_starts,)
+            Mean squared errors; ``inf`` where the formula is undefined.
+        """
+        constants = starts.copy()
+        with np.errstate(all="ignore"):
+            losses, *_ = self._project(constants)
+        return constants, losses / self._y.size
+
+    def descend(
+        self,
+        starts: Array,
+        max_evaluations: int,
+        tolerance: float,
+        *,
+        halve_after: int | None = None,
+        enough: float = 0.0,
+        hopeless: float = np.inf,
+    ) -> tuple[Array, Array]:
+        """Damped Gauss-Newton descents from several starts.
+
+        Damping by Nielsen (1999), "Damping parameter in Marquardt's method": it follows the ratio
+        of the actual to the predicted fall of the loss. A step to where the formula is undefined
+        counts as a rise and is refused.
+
+        Parameters
+        ----------
+        starts : ndarray of shape (n_starts, n_constants)
+        max_evaluations : int
+            Bound for each start.
+        tolerance : float
+            A relative fall of the loss, or a relative step, below which a descent ends.
+        halve_after : int, optional
+            After so many evaluations, and as many again, the worse half of the starts is given up.
+        enough : float
+            All descents end when one reaches this loss.
+        hopeless : float
+            All end where none is below this loss when the first starts are given up.
+
+        Returns
+        -------
+        constants : ndarray of shape (n_starts, n_constants)
+        losses : ndarray of shape (n_starts,)
+            As in :meth:`solve_affine`.
+        """
+        with np.errstate(all="ignore"):
+            return self._descend(starts, max_evaluations, tolerance, halve_after, enough, hopeless)
+
+    def _descend(
+        self,
+        starts: Array,
+        most: int,
+        tolerance: float,
+        halve_after: int | None,
+        enough: float,
+        hopeless: float,
+    ) -> tuple[Array, Array]:
+        n_rows, nonlinear = self._y.size, self._nonlinear
+        constants = starts.copy()
+        loss, *projected = self._project(constants)
+        if not nonlinear.size:
+            for _ in range(2):  # what rounding left in the first solution
+                before, before_loss = constants.copy(), loss
+                loss, *_ = self._project(constants)
+                worse = ~(loss < before_loss)
+                constants[worse], loss = before[worse], np.where(worse, before_loss, loss)
+            return constants, loss / n_rows
+        curvature, gradient, scale = self._curve(constants, *projected)
+        best, best_loss = constants.copy(), loss.copy()
+        alive = np.flatnonzero(np.isfinite(loss))
+        if alive.size < loss.size:
+            constants, loss = constants[alive], loss[alive]
+            curvature, gradient, scale = curvature[alive], gradient[alive], scale[alive]
+        damping, growth = np.full(alive.size, _FIRST_DAMPING), np.full(alive.size, 2.0)
+        identity = np.eye(nonlinear.size)
+        for evaluation in range(1, most):
+            if not alive.size or best_loss.min() <= enough * n_rows:
                 break
-            damping = max(damping * max(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3), 1e-12)
-            growth = 2.0
-            curvature, gradient, scale = _normal_equations(residuals, slopes)
+            step = _solve(curvature + damping[:, None, None] * identity, -gradient)
+            trial = constants.copy()
+            trial[:, nonlinear] += step / scale
+            trial_loss, *projected = self._project(trial)
+            better = trial_loss < loss  # inf is not
+            fall = loss - trial_loss
+            predicted = np.sum(step * (damping[:, None] * step - gradient), axis=1)
+            small = np.abs(trial - constants) <= tolerance * np.abs(trial)
+            over = better & ((fall <= tolerance * loss) | small.all(axis=1) | (trial_loss == 0.0))
+            if better.any():
+                slower = 1.0 - (2.0 * fall / predicted - 1.0) ** 3
+                easier = np.maximum(damping * np.maximum(1.0 / 3.0, slower), 1e-12)
+                harder = damping * growth
+                growth = np.where(better, 2.0, 2.0 * growth)
+                damping = np.where(better, easier, harder)
+                new = self._curve(trial, *projected)
+                if better.all():
+                    constants, loss = trial, trial_loss
+                    curvature, gradient, scale = new
+                else:
+                    constants[better], loss = trial[better], np.where(better, trial_loss, loss)
+                    for old, fresh in zip((curvature, gradient, scale), new, strict=True):
+                        old[better] = fresh[better]
+                best[alive], best_loss[alive] = constants, loss
+            else:
+                damping, growth = damping * growth, 2.0 * growth
+            keep = ~over & (damping <= _LARGEST_DAMPING)
+            if evaluation == halve_after and best_loss.min() > hopeless * n_rows:
+                break
+            if halve_after and evaluation % halve_after == 0 and alive.size > 1:
+                worst = np.argsort(best_loss[alive], kind="stable")[(alive.size + 1) // 2 :]
+                keep[worst] = False
+            if not keep.all():
+                alive, constants, loss = alive[keep], constants[keep], loss[keep]
+                curvature, gradient, scale = curvature[keep], gradient[keep], scale[keep]
+                damping, growth = damping[keep], growth[keep]
+        return best, best_loss / n_rows
+
+    def _project(self, constants: Array) -> tuple[Array, Array, Array, Array]:
+        """Solve the affine constants, in place.
+
+        Returns
+        -------
+        loss : ndarray of shape (n_sets,)
+            Sum of squares; ``inf`` where the formula is undefined.
+        residuals : ndarray of shape (n_sets, n_rows)
+        slopes : ndarray of shape (n_sets, n_linear, n_rows)
+            Derivatives by the affine constants, each of length one.
+        inverse : ndarray of shape (n_sets, n_linear, n_linear)
+            Of their inner products.
+        """
+        n_sets = len(constants)
+        residuals = self._bound.values(constants) - self._y
+        if residuals.shape[0] != n_sets:
+            residuals = np.repeat(residuals[None], n_sets, axis=0)
+        if self._root is not None:
+            residuals *= self._root
+        linear = self._linear
+        slopes = self._bound.derivatives(self.program.linear, self.program.above_linear, n_sets)
+        if not linear.size:
+            inverse = np.empty((n_sets, 0, 0))
         else:
-            damping *= growth
-            growth *= 2.0
-            if damping > _LARGEST_DAMPING:
-                break
-    return constants
+            if self._root is not None:
+                slopes *= self._root
+            scale = _lengths(slopes)
+            slopes /= scale[:, :, None]
+            products = slopes @ slopes.transpose(0, 2, 1)
+            products += self._ridge
+            inverse = 1.0 / products if linear.size == 1 else np.linalg.inv(products)
+            change = -(inverse @ (slopes @ residuals[:, :, None]))
+            residuals += (change.transpose(0, 2, 1) @ slopes)[:, 0]
+            constants[:, linear] += change[:, :, 0] / scale
+        loss = np.einsum("ij,ij->i", residuals, residuals)
+        loss[~np.isfinite(loss)] = np.inf
+        return loss, residuals, slopes, inverse
+
+    def _curve(
+        self, constants: Array, residuals: Array, slopes: Array, inverse: Array
+    ) -> tuple[Array, Array, Array]:
+        """Curvature with a diagonal of ones, gradient, and scale of the other constants.
+
+        A row without a derivative, of an exponent over a negative base say, does not vote.
+        """
+        program, bound = self.program, self._bound
+        if program.linear:
+            bound.values(constants, only_linear=True)
+        own = bound.derivatives(program.nonlinear, program.above_nonlinear, len(constants))
+        if self._root is not None:
+            own *= self._root
+        scale = _lengths(own)
+        if not np.isfinite(scale).all():
+            own = np.where(np.isfinite(own), own, 0.0)
+            scale = _lengths(own)
+        if program.linear:
+            shares = inverse @ (slopes @ own.transpose(0, 2, 1))
+            own -= shares.transpose(0, 2, 1) @ slopes
+            whole, scale = scale, _lengths(own)
+            scale[~(scale > _INDEPENDENT * whole)] = np.inf
+        own /= scale[:, :, None]
+        gradient = (own @ residuals[:, :, None])[:, :, 0]
+        return own @ own.transpose(0, 2, 1), gradient, scale
 
 
-def _squares(residuals: Array) -> float:
-    with np.errstate(all="ignore"):
-        return float(residuals @ residuals)
+def _lengths(slopes: Array) -> Array:
+    """Length of each derivative; infinite where it says nothing, so that a constant stays."""
+    lengths = np.sqrt(np.einsum("kij,kij->ki", slopes, slopes))
+    lengths[~(lengths > 0.0)] = np.inf
+    return lengths
 
 
-def _linearise(
-    program: Program, columns: Array, constants: Array, y: Array, root: Array | None
-) -> tuple[Array, Array]:
-    """Residuals (n_rows,) and their derivatives (n_constants, n_rows), weighted."""
-    values, derivatives = program.jacobian(columns, constants.tolist())
-    with np.errstate(all="ignore"):
-        residuals = values - y
-        slopes = derivatives.T
-        if root is not None:
-            residuals = residuals * root
-            slopes = slopes * root
-    return residuals, slopes
-
-
-def _normal_equations(residuals: Array, slopes: Array) -> tuple[Array, Array, Array]:
-    """Curvature with a diagonal of ones, gradient, and the scale of each constant.
-
-    A row without a derivative, of an exponent over a negative base say, does not vote.
-    """
-    if not np.isfinite(slopes).all():
-        slopes = np.where(np.isfinite(slopes), slopes, 0.0)
-    with np.errstate(all="ignore"):
-        scale = np.sqrt(np.einsum("ij,ij->i", slopes, slopes))
-        scale[~((scale > 0.0) & (scale < np.inf))] = np.inf  # such a constant stays as it is
-        slopes = slopes / scale[:, None]
-    return slopes @ slopes.T, slopes @ residuals, scale
+def _solve(matrices: Array, right: Array) -> Array:
+    """Solutions (n_sets, n) of several systems; no step where one has none."""
+    if right.shape[1] == 1:
+        return right / matrices[:, 0]
+    try:
+        return np.linalg.solve(matrices, right[:, :, None])[:, :, 0]
+    except np.linalg.LinAlgError:  # not even the damping can tell the constants apart
+        return np.zeros_like(right)

@@ -77,7 +77,8 @@ def propose_candidates(
     n_jobs : int, optional
         Processes that fit constants, as in joblib; ``None`` is one.
     timings : dict, optional
-        Receives the seconds spent under ``"encode"``, ``"sample"`` and ``"fit"``.
+        Receives the seconds spent under ``"encode"``, ``"sample"``, ``"fit"``, ``"repair"`` and
+        ``"polish"``.
 
     Returns
     -------
@@ -123,7 +124,8 @@ def propose_candidates(
                 formulas = _new_formulas(drawn, columns, operators, maxsize, seen)
             n_drawn += n
             with clock.measure("fit"):
-                pool.extend(fitter.fit(formulas, random_state))
+                pool.extend(fitter.fit(formulas, random_state, pool))
+            with clock.measure("repair"):
                 fitter.repair(pool, seen, random_state)
             if pool.front[-1].loss <= fitter.exact:
                 break
@@ -134,7 +136,7 @@ def propose_candidates(
             SearchInterruptedWarning,
             stacklevel=2,
         )
-    with clock.measure("fit"):
+    with clock.measure("polish"):
         rows = _some_rows(X.shape[0], _POLISH_ROWS, random_state)
         return fitter.polish(pool, whole.rows(rows))
 
@@ -253,7 +255,7 @@ class _Clock:
 
     def __init__(self, timings: dict[str, float]) -> None:
         self._timings = timings
-        for stage in ("encode", "sample", "fit"):
+        for stage in ("encode", "sample", "fit", "repair", "polish"):
             timings.setdefault(stage, 0.0)
         self._stage, self._start = "", 0.0
 
