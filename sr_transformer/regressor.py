@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY, check_operators
 from sr_transformer.hall_of_fame import Candidate, HallOfFame, check_model_selection
+from sr_transformer.proposal.closed_forms import PROPOSERS, check_proposers
 from sr_transformer.scaling import Scaling
 from sr_transformer.search.engine import SearchEngine, SearchTask, resolve_engine, run_search
 
@@ -57,8 +58,14 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         Operators that formulas may use, by PySR's names.
     maxsize : int, default=30
         Largest complexity: the number of operators, constants and variables of a formula.
-    n_candidates : int, default=256
-        Number of formulas that the Transformer draws.
+    n_candidates : int or None, default=None
+        Number of formulas that the Transformer draws. ``None`` for as many as
+        ``timeout_in_seconds`` allows; without a time limit, or with a search that follows, 256.
+    proposers : sequence of str, default=all
+        What writes formulas before any search: ``"transformer"``, and the closed forms
+        ``"power-law"``, ``"linear"``, ``"polynomial"``, ``"rational"``, ``"additive"`` (sums of
+        functions of the columns) and ``"link"`` (a function of a sum), which take milliseconds.
+        Each is the ``source`` of its formulas. Without ``"transformer"`` no checkpoint is loaded.
     temperature : float, default=1.0
         Above 1 the draws are more varied, below 1 less.
     timeout_in_seconds : float or None, default=None
@@ -111,7 +118,8 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         binary_operators: Sequence[str] = DEFAULT_BINARY,
         unary_operators: Sequence[str] = DEFAULT_UNARY,
         maxsize: int = 30,
-        n_candidates: int = 256,
+        n_candidates: int | None = None,
+        proposers: Sequence[str] = PROPOSERS,
         temperature: float = 1.0,
         timeout_in_seconds: float | None = None,
         model_selection: str = "best",
@@ -126,6 +134,7 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         self.unary_operators = unary_operators
         self.maxsize = maxsize
         self.n_candidates = n_candidates
+        self.proposers = proposers
         self.temperature = temperature
         self.timeout_in_seconds = timeout_in_seconds
         self.model_selection = model_selection
@@ -209,7 +218,9 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
             raise ValueError("binary_operators and unary_operators are both empty; name some.")
         check_model_selection(self.model_selection)
         _check_number("maxsize", self.maxsize, Integral, 1)
-        _check_number("n_candidates", self.n_candidates, Integral, 1)
+        if self.n_candidates is not None:
+            _check_number("n_candidates", self.n_candidates, Integral, 1)
+        check_proposers(self.proposers)
         _check_number("temperature", self.temperature, Real, above=0)
         _check_number("verbose", self.verbose, Integral, 0)
         if self.timeout_in_seconds is not None:
@@ -258,13 +269,16 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
         engine: SearchEngine | None,
         random_state: np.random.RandomState,
     ) -> list[Candidate]:
-        """The Transformer's fitted formulas, in scaled units."""
-        from sr_transformer.proposal.propose import propose_candidates
+        """The proposers' fitted formulas, in scaled units."""
+        from sr_transformer.proposal.propose import DEFAULT_CANDIDATES, propose_candidates
 
         loading = perf_counter()
-        sampler = self._sampler()
+        sampler = self._sampler() if "transformer" in self.proposers else None
         self.timings_["start"] += perf_counter() - loading
-        self._say(f"proposing {self.n_candidates} formulas")
+        n_candidates = self.n_candidates
+        if n_candidates is None and engine is not None:
+            n_candidates = DEFAULT_CANDIDATES
+        self._say("proposing formulas")
         timeout = self.timeout_in_seconds
         if timeout is not None and engine is not None:
             timeout *= _PROPOSAL_SHARE
@@ -274,7 +288,8 @@ class SymbolicTransformerRegressor(RegressorMixin, BaseEstimator):
             sample_weight=weights,
             operators=operators,
             maxsize=maxsize,
-            n_candidates=self.n_candidates,
+            n_candidates=n_candidates,
+            proposers=self.proposers,
             temperature=self.temperature,
             timeout_in_seconds=timeout,
             random_state=random_state,
