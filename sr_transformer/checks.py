@@ -10,6 +10,7 @@ import numpy as np
 
 from sr_transformer.expression.operators import check_operators
 from sr_transformer.hall_of_fame import check_model_selection
+from sr_transformer.proposal.closed_forms import check_proposers
 from sr_transformer.search.engine import SearchEngine
 
 Array = np.ndarray
@@ -29,7 +30,9 @@ def check_parameters(estimator: Any) -> tuple[frozenset[str], int]:
         raise ValueError("binary_operators and unary_operators are both empty; name some.")
     check_model_selection(estimator.model_selection)
     _check_number("maxsize", estimator.maxsize, Integral, 1)
-    _check_number("n_candidates", estimator.n_candidates, Integral, 1)
+    if estimator.n_candidates is not None:
+        _check_number("n_candidates", estimator.n_candidates, Integral, 1)
+    check_proposers(estimator.proposers)
     _check_number("temperature", estimator.temperature, Real, above=0)
     _check_number("verbose", estimator.verbose, Integral, 0)
     if estimator.timeout_in_seconds is not None:

@@ -58,7 +58,13 @@ def fit(
     search: Annotated[str, typer.Option(help="Search engine: auto, pysr, operon or none")] = "auto",
     seconds: Annotated[float | None, typer.Option(help="Time limit of the fit")] = None,
     maxsize: Annotated[int, typer.Option(help="Largest complexity of a formula")] = 30,
-    candidates: Annotated[int, typer.Option(help="Formulas that the Transformer draws")] = 256,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            help="Formulas that the Transformer draws; else 256, or as many as --timeout allows",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, for a repeatable result")] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out; repeatable")] = None,
     save: Annotated[Path | None, typer.Option(help="File for the fitted model")] = None,

@@ -130,7 +130,7 @@ class HallOfFame:
         operators: frozenset[str],
         maxsize: int | None,
         variable_names: Sequence[str] | None = None,
-        model_selection: str = "best",
+        model_selection: str = "description_length",
     ) -> HallOfFame:
         """Bring formulas of the scaled table to the units of the given one.
 

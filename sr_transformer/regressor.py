@@ -16,6 +16,7 @@ from sr_transformer.checks import check_parameters, check_units
 from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.progress import Stages
+from sr_transformer.proposal.closed_forms import PROPOSERS
 from sr_transformer.search.engine import KEYBOARD, SearchEngine, resolve_engine
 from sr_transformer.search.seeding import (
     SeededSearch,
@@ -57,14 +58,21 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
         Operators that formulas may use, by PySR's names.
     maxsize : int, default=30
         Largest complexity: the number of operators, constants and variables of a formula.
-    n_candidates : int, default=256
-        Number of formulas that the Transformer draws.
+    n_candidates : int or None, default=None
+        Number of formulas that the Transformer draws. ``None`` for as many as
+        ``timeout_in_seconds`` allows; without a time limit, or with a search that follows, 256.
+    proposers : sequence of str, default=all
+        What writes formulas before any search: ``"transformer"``, and the closed forms
+        ``"power-law"``, ``"linear"``, ``"polynomial"``, ``"rational"``, ``"additive"`` (sums of
+        functions of the columns) and ``"link"`` (a function of a sum), which take milliseconds.
+        Each is the ``source`` of its formulas. Without ``"transformer"`` no checkpoint is loaded.
     temperature : float, default=1.0
         Above 1 the draws are more varied, below 1 less.
     timeout_in_seconds : float or None, default=None
         Time for the fit. The engine's start and compilation are not counted.
-    model_selection : {"best", "accuracy", "score"}, default="best"
-        How one row of the front is selected, with PySR's meanings; see
+    model_selection : {"description_length", "best", "accuracy", "score"}
+        How one row of the front is selected: by default the formula that describes y in the
+        fewest nats, so that noise does not choose; the others have PySR's meanings. See
         :meth:`sr_transformer.hall_of_fame.HallOfFame.select`.
     checkpoint : str or path, default="default"
         The Transformer's weights; ``"default"`` are those that came with the package.
@@ -122,10 +130,11 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
         binary_operators: Sequence[str] = DEFAULT_BINARY,
         unary_operators: Sequence[str] = DEFAULT_UNARY,
         maxsize: int = 30,
-        n_candidates: int = 256,
+        n_candidates: int | None = None,
+        proposers: Sequence[str] = PROPOSERS,
         temperature: float = 1.0,
         timeout_in_seconds: float | None = None,
-        model_selection: str = "best",
+        model_selection: str = "description_length",
         checkpoint: str = "default",
         device: str = "auto",
         n_jobs: int | None = None,
@@ -137,6 +146,7 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
         self.unary_operators = unary_operators
         self.maxsize = maxsize
         self.n_candidates = n_candidates
+        self.proposers = proposers
         self.temperature = temperature
         self.timeout_in_seconds = timeout_in_seconds
         self.model_selection = model_selection
@@ -260,7 +270,9 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
         if seconds is not None and engine is not None:
             seconds *= _PROPOSAL_SHARE
         begun = stages.used()
-        candidates = self._propose(table, maxsize, seconds, random_state, stages)
+        candidates = self._propose(
+            table, maxsize, seconds, random_state, stages, searching=engine is not None
+        )
         proposing = stages.used() - begun
         searched: SeededSearch | None = None
         if engine is None or job.not_run is not None:
@@ -315,14 +327,18 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
         seconds: float | None,
         random_state: np.random.RandomState,
         stages: Stages,
+        searching: bool,
     ) -> list[Candidate]:
-        """The Transformer's fitted formulas, in scaled units."""
-        from sr_transformer.proposal.propose import propose_candidates
+        """The proposers' fitted formulas, in scaled units."""
+        from sr_transformer.proposal.propose import DEFAULT_CANDIDATES, propose_candidates
 
         X, y = table.scaled_X, table.scaled_y
         with stages.measure("start"):
-            sampler = self._sampler()
-        stages.say(f"proposing {self.n_candidates} formulas")
+            sampler = self._sampler() if "transformer" in self.proposers else None
+        n_candidates = self.n_candidates
+        if n_candidates is None and searching:
+            n_candidates = DEFAULT_CANDIDATES
+        stages.say("proposing formulas")
         return propose_candidates(
             X,
             y,
@@ -330,7 +346,8 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
             sample_weight=table.weights,
             operators=table.operators,
             maxsize=maxsize,
-            n_candidates=self.n_candidates,
+            n_candidates=n_candidates,
+            proposers=self.proposers,
             temperature=self.temperature,
             timeout_in_seconds=seconds,
             random_state=random_state,

@@ -78,7 +78,9 @@ class UserTable:
             "errors overflow at such a spread. Fit log(y), or leave the outliers out."
         )
 
-    def pool(self, candidates: Iterable[Candidate], model_selection: str = "best") -> HallOfFame:
+    def pool(
+        self, candidates: Iterable[Candidate], model_selection: str = "description_length"
+    ) -> HallOfFame:
         """Hall of fame, in the user's units, of formulas of the scaled table."""
         return HallOfFame.in_user_units(
             candidates,

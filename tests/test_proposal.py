@@ -11,7 +11,8 @@ from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.prior import ExampleStream
 from sr_transformer.proposal.grammar import Grammar
-from sr_transformer.proposal.propose import propose_candidates, relevant_columns
+from sr_transformer.proposal.propose import propose_candidates
+from sr_transformer.proposal.relevance import relevant_columns
 from sr_transformer.proposal.sampling import PriorSampler
 
 OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
@@ -172,7 +173,7 @@ def test_of_many_columns_the_relevant_ones_are_found():
     generator = np.random.default_rng(5)
     X = generator.normal(size=(300, 60))
     y = X[:, 7] * X[:, 31] + X[:, 50]
-    assert {7, 31, 50} <= set(relevant_columns(X, y, 10, np.random.RandomState(0)))
+    assert {7, 31, 50} <= set(relevant_columns(X, y, 10, np.random.RandomState(0)).columns)
 
 
 def test_time_limit_ends_the_drawing():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2s
@@ -18,13 +18,11 @@ from sr_transformer.errors import SRTransformerError
 from sr_transformer.expression.operators import DEFAULT_UNARY
 from sr_transformer.hall_of_fame import Candidate
 from sr_transformer.prior.stream import PRIOR_VERSION
+from sr_transformer.proposal.closed_forms import PROPOSERS
 from sr_transformer.proposal.sampling import PriorSampler
 from sr_transformer.regressor import SymbolicTransformerRegressor
 
 Array = np.ndarray
-
-# More formulas than any time limit allows to fit, so that the clock is what ends a fit.
-_UNLIMITED = 10_000_000
 
 
 class UnknownMethodError(SRTransformerError, ValueError):
@@ -80,8 +78,6 @@ class Method(Protocol):
 class Ours:
     """:class:`SymbolicTransformerRegressor` with one of its engines.
 
-    It draws formulas until the time is used or the table is explained exactly.
-
     Parameters
     ----------
     search : str
@@ -93,8 +89,6 @@ class Ours:
 
     def unusable_reason(self) -> str | None:
         """Why the engine cannot run here."""
-        if self.name == "none":
-            return None
         from sr_transformer.search.operon import OperonEngine
         from sr_transformer.search.pysr import PySREngine
 
@@ -103,14 +97,13 @@ class Ours:
     def version(self) -> str:
         """This release and a hash of the weights; the engine's release where there is one."""
         package = {"operon": "pyoperon"}.get(self.name, self.name)
-        engine = "" if self.name == "none" else f" {package} {metadata.version(package)}"
-        return f"{__version__} {_weights()}{engine}"
+        return f"{__version__} {_weights()} {package} {metadata.version(package)}"
 
     def prepare(self) -> None:
         """Load the network, and start the engine."""
         X = np.linspace(1.0, 2.0, 8)[:, None]
-        # Not a linear table: that would be solved before the network is asked.
-        self._estimator(seconds=2.0, seed=0, n_candidates=8).fit(X, np.exp(X[:, 0]))
+        # No table of a closed form: that would be solved before the network is asked.
+        self._estimator(seconds=2.0, seed=0, n_candidates=8).fit(X, np.sin(np.exp(X[:, 0])))
 
     def fit(self, X: Array, y: Array, *, seconds: float, seed: int) -> Answer:
         """Fit the estimator, and answer with the formula that it selects."""
@@ -122,7 +115,7 @@ class Ours:
         )
 
     def _estimator(
-        self, *, seconds: float, seed: int, n_candidates: int = _UNLIMITED
+        self, *, seconds: float, seed: int, n_candidates: int | None = None
     ) -> SymbolicTransformerRegressor:
         if self.name == "pysr":
             # A seed would make PySR run on one core.
@@ -132,26 +125,56 @@ class Ours:
         )
 
 
-class WithoutModel(Ours):
-    """The same pipeline with formulas from the prior instead of the network: what learning adds."""
+class Proposing(Ours):
+    """The estimator without a search engine and with some or all of its proposers.
 
-    def __init__(self) -> None:
-        super().__init__("prior")
+    It draws formulas until the time is used or the table is explained exactly.
+
+    Parameters
+    ----------
+    name : str
+        The method's name.
+    proposers : sequence of str
+    """
+
+    def __init__(self, name: str, proposers: Sequence[str]) -> None:
+        super().__init__(name)
+        self.proposers = tuple(proposers)
 
     def unusable_reason(self) -> str | None:
         """Always ``None``: nothing but this package is needed."""
         return None
 
     def version(self) -> str:
+        """This release and, where the network is asked, a hash of the weights."""
+        return f"{__version__} {_weights()}" if "transformer" in self.proposers else __version__
+
+    def _estimator(
+        self, *, seconds: float, seed: int, n_candidates: int | None = None
+    ) -> SymbolicTransformerRegressor:
+        return SymbolicTransformerRegressor(
+            "none", n_candidates=n_candidates, proposers=self.proposers,
+            timeout_in_seconds=seconds, random_state=seed,
+        )  # fmt: skip
+
+
+class WithoutModel(Proposing):
+    """``transformer`` with formulas from the prior: what learning adds."""
+
+    def __init__(self) -> None:
+        super().__init__("prior", ["transformer"])
+
+    def version(self) -> str:
         """This release and that of the prior."""
         return f"{__version__} prior {PRIOR_VERSION}"
 
     def _estimator(
-        self, *, seconds: float, seed: int, n_candidates: int = _UNLIMITED
+        self, *, seconds: float, seed: int, n_candidates: int | None = None
     ) -> SymbolicTransformerRegressor:
         return _PriorRegressor(
-            "none", n_candidates=n_candidates, timeout_in_seconds=seconds, random_state=seed
-        )
+            "none", n_candidates=n_candidates, proposers=self.proposers,
+            timeout_in_seconds=seconds, random_state=seed,
+        )  # fmt: skip
 
 
 class _PriorRegressor(SymbolicTransformerRegressor):
@@ -176,7 +199,7 @@ class OperonAlone(Ours):
         return f"{__version__} pyoperon {metadata.version('pyoperon')}"
 
     def _estimator(
-        self, *, seconds: float, seed: int, n_candidates: int = _UNLIMITED
+        self, *, seconds: float, seed: int, n_candidates: int | None = None
     ) -> SymbolicTransformerRegressor:
         return _UnseededRegressor("operon", timeout_in_seconds=seconds, random_state=seed)
 
@@ -274,7 +297,9 @@ def _weights() -> str:
 
 
 METHODS: dict[str, Callable[[], Method]] = {
-    "none": lambda: Ours("none"),
+    "none": lambda: Proposing("none", PROPOSERS),
+    "transformer": lambda: Proposing("transformer", ["transformer"]),
+    "closed-forms": lambda: Proposing("closed-forms", PROPOSERS[1:]),
     "pysr": lambda: Ours("pysr"),
     "operon": lambda: Ours("operon"),
     "operon-alone": OperonAlone,

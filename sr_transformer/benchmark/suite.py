@@ -26,7 +26,7 @@ Result = dict[str, Any]
 # unseen rows is left unexplained: single precision's rounding, 2^-23.
 RECOVERED_BELOW = 2.0**-23
 
-STAGES = ("encode", "sample", "fit", "search", "select")
+STAGES = ("closed-forms", "encode", "sample", "fit", "search", "select")
 
 
 @dataclass(frozen=True)

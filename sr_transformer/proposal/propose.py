@@ -1,4 +1,4 @@
-"""From a table to fitted candidates: read once, draw many formulas, fit the constants of each."""
+"""From a table to fitted candidates: closed forms, then draws from the network, all fitted."""
 
 from __future__ import annotations
 
@@ -18,58 +18,77 @@ from sr_transformer.expression.operators import (
     check_operators,
 )
 from sr_transformer.hall_of_fame import Candidate, HallOfFame
-from sr_transformer.proposal.constants import loss_of, refit
+from sr_transformer.proposal.bags import Bags
+from sr_transformer.proposal.closed_forms import (
+    PROPOSERS,
+    check_proposers,
+    closed_form_candidates,
+    constant_candidate,
+    is_settled,
+)
 from sr_transformer.proposal.fitting import Fitter, Table
+from sr_transformer.proposal.long_tables import refined
+from sr_transformer.proposal.relevance import relevant_columns
 from sr_transformer.proposal.sampling import NetworkSampler, Sampler
 from sr_transformer.scaling import Scaling
 
 Array = np.ndarray
 
-SOURCE = "transformer"
-"""What the candidates of this module name as their source."""
+DEFAULT_CANDIDATES = 256
+"""Formulas drawn where neither their number nor a time limit is given."""
 
-_CHUNK = 256  # formulas drawn at a time, between two looks at the clock
-_ENCODER_ROWS = 256
+_FIRST_CHUNK = 64  # where time is limited, so that some of what is drawn can also be fitted
+_CHUNK = 256  # formulas drawn at a time, from one bag, between two looks at the clock
+_FEWEST_DRAWN = 16  # as many in a short remainder of the time
 _FIT_ROWS = 1000
 _POLISH_ROWS = 20_000
 _EXACT = 1e-20  # loss, relative to the mean square of y, at which a formula explains everything
+_RELEVANT_COLUMNS = 10  # as many as the network reads
+_STARTED_ANEW = 30  # best formulas that are fitted again where they are drawn again
+_EMPTY_CHUNKS = 3  # without any new formula: there are no more
 
 
 def propose_candidates(
     X: Array,
     y: Array,
     *,
-    sampler: Sampler,
+    sampler: Sampler | None,
     operators: frozenset[str],
     maxsize: int,
-    n_candidates: int,
+    n_candidates: int | None,
     temperature: float,
     random_state: np.random.RandomState,
+    proposers: Sequence[str] = PROPOSERS,
     sample_weight: Array | None = None,
     timeout_in_seconds: float | None = None,
     n_jobs: int | None = None,
     timings: dict[str, float] | None = None,
+    considered: list[int] | None = None,
 ) -> list[Candidate]:
-    """Draw formulas for a scaled table and fit their constants.
+    """Write formulas for a scaled table, in closed form and by drawing, and fit their constants.
 
     Parameters
     ----------
     X : ndarray of shape (n_rows, n_columns)
-        Inputs, scaled (:class:`sr_transformer.scaling.Scaling`). Of more columns than the sampler
-        can read, the most relevant ones are shown to it.
+        Inputs, scaled (:class:`sr_transformer.scaling.Scaling`). Of more than ten columns, the
+        most relevant ones are shown to the sampler.
     y : ndarray of shape (n_rows,)
         Target, scaled.
-    sampler : Sampler
-        Where the formulas come from.
+    sampler : Sampler or None
+        Where the drawn formulas come from; not needed without the proposer ``"transformer"``.
     operators : frozenset of str
         Operators that the candidates may use.
     maxsize : int
         Largest complexity of a candidate.
-    n_candidates : int
-        Number of formulas to draw.
+    n_candidates : int or None
+        Number of formulas to draw; ``None`` for as many as the time allows, or for 256 where it
+        is not limited.
     temperature : float
-        Of the sampling: below one for safer, above one for more varied formulas.
+        Of the sampling: below one for safer, above one for more varied formulas. Later draws
+        vary it, see :class:`~sr_transformer.proposal.bags.Bags`.
     random_state : numpy.random.RandomState
+    proposers : sequence of str
+        Names of :data:`~sr_transformer.proposal.closed_forms.PROPOSERS`.
     sample_weight : ndarray of shape (n_rows,), optional
         Positive weights.
     timeout_in_seconds : float, optional
@@ -77,27 +96,32 @@ def propose_candidates(
     n_jobs : int, optional
         Processes that fit constants, as in joblib; ``None`` is one.
     timings : dict, optional
-        Receives the seconds spent under ``"encode"``, ``"sample"``, ``"fit"``, ``"repair"`` and
-        ``"polish"``.
+        Receives the seconds spent under ``"closed-forms"``, ``"encode"``, ``"sample"``,
+        ``"fit"``, ``"repair"`` and ``"polish"``.
+    considered : list, optional
+        Receives the columns that the sampler and the non-linear closed forms may use, the most
+        relevant first; all columns of a table of at most ten.
 
     Returns
     -------
     list of Candidate
-        In scaled units, deduplicated, at most 20 of a size. A constant and, where the operators
-        allow it, linear formulas are always among them.
+        In scaled units, deduplicated, at most 20 of a size. The constant is always among them.
 
     Warns
     -----
     SearchInterruptedWarning
         If the keyboard interrupted it; what was found until then is returned.
     """
-    deadline = np.inf if timeout_in_seconds is None else time.perf_counter() + timeout_in_seconds
+    started = time.perf_counter()
+    deadline = np.inf if timeout_in_seconds is None else started + timeout_in_seconds
+    if n_candidates is None and timeout_in_seconds is None:
+        n_candidates = DEFAULT_CANDIDATES
     clock = _Clock({} if timings is None else timings)
     whole = Table(X, y, sample_weight)
     table = whole.rows(_some_rows(X.shape[0], _FIT_ROWS, random_state))
     fitter = Fitter(
         table=table,
-        source=SOURCE,
+        source="transformer" if "transformer" in proposers else "repair",
         operators=operators,
         maxsize=maxsize,
         exact=_EXACT * float(np.mean(y * y)),
@@ -105,47 +129,82 @@ def propose_candidates(
         n_jobs=n_jobs,
     )
     pool = HallOfFame(loss_floor=fitter.exact)
-    pool.extend(_linear_candidates(table, operators, maxsize))
-    if pool.front[-1].loss <= fitter.exact:
-        return pool.candidates
-    with clock.measure("encode"):
-        columns = relevant_columns(X, y, sampler.n_columns, random_state)
-        rows = _some_rows(X.shape[0], _ENCODER_ROWS, random_state)
-        sampler.read(X[np.ix_(rows, columns)], y[rows])
-    speakable = frozenset(name for name in ARITY if _can_be_lowered(name, operators))
-
+    pool.add(constant_candidate(table))
+    with clock.measure("closed-forms"):
+        relevance = relevant_columns(X, y, _RELEVANT_COLUMNS, random_state)
+        if considered is not None:
+            considered[:] = relevance.columns
+        pool.extend(
+            closed_form_candidates(
+                table,
+                relevance.columns,
+                proposers=proposers,
+                operators=operators,
+                maxsize=maxsize,
+                exact=fitter.exact,
+                deadline=deadline,
+            )
+        )
     seen = {c.expression.symbols for c in pool.candidates}
     n_drawn = 0
     try:
-        while n_drawn < n_candidates and time.perf_counter() < deadline:
-            n = min(_CHUNK, n_candidates - n_drawn)
-            with clock.measure("sample"):
-                drawn = sampler.draw(n, speakable, maxsize, temperature, random_state)
-                formulas = _new_formulas(drawn, columns, operators, maxsize, seen)
-            n_drawn += n
-            with clock.measure("fit"):
-                pool.extend(fitter.fit(formulas, random_state, pool))
+        if any(is_settled(candidate, fitter.exact) for candidate in pool.front):
+            pass
+        elif "transformer" not in proposers:
             with clock.measure("repair"):
                 fitter.repair(pool, seen, random_state)
-            if pool.front[-1].loss <= fitter.exact:
-                break
+        else:
+            speakable = _speakable(operators)
+            bags = Bags(X, y, sampler, relevance, random_state)
+            n_empty, pace = 0, 0.0
+            while n_drawn < (n_candidates or np.inf) and n_empty < _EMPTY_CHUNKS:
+                left = deadline - time.perf_counter()
+                if left <= 0:
+                    break
+                most = _FIRST_CHUNK if n_drawn == 0 and deadline < np.inf else _CHUNK
+                n = int(min(most, (n_candidates or np.inf) - n_drawn))
+                if left < n * pace:
+                    n = min(n, max(_FEWEST_DRAWN, int(left / pace)))
+                chunk_started = time.perf_counter()
+                with clock.measure("encode"):
+                    columns = bags.read_next()
+                with clock.measure("sample"):
+                    drawn = sampler.draw(
+                        n, speakable, maxsize, temperature * bags.heat, random_state
+                    )
+                    formulas, n_new = _new_formulas(drawn, columns, operators, maxsize, seen, pool)
+                n_drawn += n
+                n_empty = 0 if n_new else n_empty + 1
+                bags.adapt(n_new / n)
+                with clock.measure("fit"):
+                    pool.extend(fitter.fit(formulas, random_state, pool))
+                with clock.measure("repair"):
+                    fitter.repair(pool, seen, random_state)
+                pace = (time.perf_counter() - chunk_started) / n
+                if pool.front[-1].loss <= fitter.exact:
+                    break
     except KeyboardInterrupt:
+        planned = "" if n_candidates is None else f" of {n_candidates}"
         warnings.warn(
-            f"Proposing was interrupted after {n_drawn} of {n_candidates} formulas; the best of "
-            "those are returned.",
+            f"Proposing was interrupted after {n_drawn}{planned} formulas; the best of those are "
+            "returned.",
             SearchInterruptedWarning,
             stacklevel=2,
         )
     with clock.measure("polish"):
         rows = _some_rows(X.shape[0], _POLISH_ROWS, random_state)
-        return fitter.polish(pool, whole.rows(rows))
+        candidates = fitter.polish(pool, whole.rows(rows))
+        if len(rows) < X.shape[0]:
+            candidates = refined(candidates, whole, deadline)
+        return candidates
 
 
 def propose(
     X: Array,
     y: Array,
     *,
-    n_candidates: int = 256,
+    n_candidates: int | None = None,
+    proposers: Sequence[str] = PROPOSERS,
     binary_operators: Sequence[str] = DEFAULT_BINARY,
     unary_operators: Sequence[str] = DEFAULT_UNARY,
     maxsize: int = 30,
@@ -155,7 +214,7 @@ def propose(
     timeout_in_seconds: float | None = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> HallOfFame:
-    """Let the Transformer propose formulas for a table, without any search.
+    """Let the Transformer and the closed forms propose formulas for a table, without any search.
 
     Parameters
     ----------
@@ -163,8 +222,13 @@ def propose(
         Inputs; a DataFrame gives the formulas its column names.
     y : array-like of shape (n_rows,)
         Target.
-    n_candidates : int
-        Number of formulas to draw.
+    n_candidates : int or None
+        Number of formulas to draw. ``None`` for 256 or, with ``timeout_in_seconds``, as many as
+        the time allows.
+    proposers : sequence of str
+        What writes formulas: ``"transformer"``, and the closed forms ``"power-law"``,
+        ``"linear"``, ``"polynomial"``, ``"rational"``, ``"additive"`` and ``"link"``. Without
+        ``"transformer"`` no checkpoint is loaded.
     binary_operators, unary_operators : sequence of str
         Operators that the formulas may use, by PySR's names.
     maxsize : int
@@ -197,8 +261,9 @@ def propose(
     >>> hall_of_fame = propose(X, y)  # doctest: +SKIP
     >>> PySRRegressor(guesses=hall_of_fame.guesses(50))  # doctest: +SKIP
     """
-    from sr_transformer.model.checkpoint import load_model
-
+    proposers = check_proposers(proposers)
+    if n_candidates is not None and n_candidates < 1:
+        raise ValueError(f"n_candidates is {n_candidates!r}; it must be None or at least 1.")
     if variable_names is None and hasattr(X, "columns"):
         variable_names = [str(name) for name in X.columns]
     X, y = check_X_y(X, y, dtype=np.float64, y_numeric=True)
@@ -213,7 +278,8 @@ def propose(
     candidates = propose_candidates(
         scaling.scale_X(X),
         scaling.scale_y(y),
-        sampler=NetworkSampler(load_model(checkpoint, device)),
+        sampler=_network_sampler(checkpoint, device) if "transformer" in proposers else None,
+        proposers=proposers,
         operators=operators,
         maxsize=maxsize,
         n_candidates=n_candidates,
@@ -227,27 +293,10 @@ def propose(
     )  # fmt: skip
 
 
-def relevant_columns(
-    X: Array, y: Array, n_columns: int, random_state: np.random.RandomState
-) -> list[int]:
-    """Columns that matter most for y, ascending; all of them where ``n_columns`` suffice.
+def _network_sampler(checkpoint: str, device: str) -> NetworkSampler:
+    from sr_transformer.model.checkpoint import load_model
 
-    Judged by the importances of extremely randomised trees, which see products and other
-    non-linear effects that a correlation misses.
-    """
-    if X.shape[1] <= n_columns:
-        return list(range(X.shape[1]))
-    from sklearn.ensemble import ExtraTreesRegressor
-
-    rows = _some_rows(X.shape[0], 2000, random_state)
-    trees = ExtraTreesRegressor(
-        n_estimators=100, min_samples_leaf=2, max_features=0.5, random_state=random_state
-    )
-    # Trees work in 32 bits; scaled columns fit, except for outliers that carry no order anyway.
-    limit = float(np.finfo(np.float32).max)
-    trees.fit(np.clip(X[rows], -limit, limit), y[rows])
-    order = np.argsort(-trees.feature_importances_, kind="stable")
-    return sorted(order[:n_columns].tolist())
+    return NetworkSampler(load_model(checkpoint, device))
 
 
 class _Clock:
@@ -255,7 +304,7 @@ class _Clock:
 
     def __init__(self, timings: dict[str, float]) -> None:
         self._timings = timings
-        for stage in ("encode", "sample", "fit", "repair", "polish"):
+        for stage in ("closed-forms", "encode", "sample", "fit", "repair", "polish"):
             timings.setdefault(stage, 0.0)
         self._stage, self._start = "", 0.0
 
@@ -286,57 +335,41 @@ def _can_be_lowered(name: str, operators: frozenset[str]) -> bool:
     return sample.lower(operators) is not None
 
 
+def _speakable(operators: frozenset[str]) -> frozenset[str]:
+    """All operators that can be written with those allowed."""
+    return frozenset(name for name in ARITY if _can_be_lowered(name, operators))
+
+
 def _new_formulas(
     drawn: Iterable[Expression],
     columns: Sequence[int],
     operators: frozenset[str],
     maxsize: int,
     seen: set[tuple[str, ...]],
-) -> list[Expression]:
-    """What was drawn, in the table's columns and the allowed operators, without what is known."""
+    pool: HallOfFame,
+) -> tuple[list[Expression], int]:
+    """What was drawn, in the table's columns and the allowed operators.
+
+    Formulas that are known are left out, unless they are among the best: their constants, drawn
+    from another look at the table, are another start.
+
+    Returns
+    -------
+    formulas : list of Expression
+    n_new : int
+        How many of them differ from all known ones in more than constants.
+    """
     names = {f"x{i}": f"x{column}" for i, column in enumerate(columns)}
+    best = {candidate.expression.symbols for candidate in pool.ladder(_STARTED_ANEW)}
     formulas = []
     for formula in drawn:
         symbols = tuple(names.get(s, s) for s in formula.symbols)
         lowered = Expression(symbols, formula.constants).lower(operators)
-        if lowered is None or len(lowered.symbols) > maxsize or lowered.symbols in seen:
+        if lowered is None or len(lowered.symbols) > maxsize:
+            continue
+        if lowered.symbols in seen and (lowered.symbols not in best or not lowered.constants):
             continue
         formulas.append(lowered)
-    seen.update(formula.symbols for formula in formulas)
-    return formulas
-
-
-def _linear_candidates(table: Table, operators: frozenset[str], maxsize: int) -> list[Candidate]:
-    """The constant; in the best column the proportion and the line; the widest linear formula."""
-    X, y, weight = table.X, table.y, table.weight
-    constant = Expression(["c"], [float(np.average(y, weights=weight))])
-    formulas = [constant]
-    if {"+", "*"} <= operators:
-        usable = [i for i in range(X.shape[1]) if np.ptp(X[:, i]) > 0]
-        relation = [_correlation(X[:, i], y) for i in usable]
-        order = [usable[i] for i in np.argsort(relation, kind="stable")[::-1]]
-        most = min((maxsize - 1) // 4, len(order))
-        formulas += [_line(table, order[:n]) for n in sorted({1, most}) if 1 <= n <= most]
-        if order:
-            start = Expression(["*", "c", f"x{order[0]}"], [1.0])
-            formulas.append(refit(start, X, y, weight)[0])
-    return [Candidate(e, loss_of(e, X, y, weight), SOURCE) for e in formulas]
-
-
-def _correlation(x: Array, y: Array) -> float:
-    with np.errstate(all="ignore"):
-        a, b = x - x.mean(), y - y.mean()
-        size = np.sqrt(a @ a) * np.sqrt(b @ b)
-        relation = float(abs(a @ b) / size)
-    return relation if np.isfinite(relation) else 0.0
-
-
-def _line(table: Table, columns: Sequence[int]) -> Expression:
-    """Least-squares plane ``c * x_i + ... + c`` over some columns."""
-    root = np.ones_like(table.y) if table.weight is None else np.sqrt(table.weight)
-    design = np.column_stack([table.X[:, columns], np.ones(len(table.y))])
-    solution = np.linalg.lstsq(design * root[:, None], table.y * root, rcond=None)[0]
-    symbols = ["+"] * len(columns)
-    for column in columns:
-        symbols += ["*", "c", f"x{column}"]
-    return Expression([*symbols, "c"], solution)
+    new = {formula.symbols for formula in formulas} - seen
+    seen |= new
+    return formulas, len(new)

@@ -292,6 +292,7 @@ def _draws_needed(
             maxsize=_MAXSIZE,
             n_candidates=total - drawn,
             temperature=1.0,
+            proposers=("transformer",),
             random_state=np.random.RandomState([PROBLEMS, index, total]),
         )
         if is_recovered(candidates, problem):

@@ -1,0 +1,91 @@
+"""The last fit on all rows of a long table, in memory that does not grow with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from sr_transformer.expression import Expression
+from sr_transformer.hall_of_fame import Candidate, HallOfFame
+from sr_transformer.proposal.fitting import Table
+
+Array = np.ndarray
+
+_BLOCK = 20_000  # rows; their values and derivatives stay in the processor's cache
+_STEPS = 2  # the start was fitted on a sample: the second step is far smaller than the first
+
+
+def refined(candidates: Sequence[Candidate], table: Table, deadline: float) -> list[Candidate]:
+    """Fit the front of the candidates on all rows; the others stay as they are.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        Fitted on a random sample of the rows.
+    table : Table
+        All rows.
+    deadline : float
+        Value of ``time.perf_counter()`` after which no further formula is fitted.
+
+    Returns
+    -------
+    list of Candidate
+        In the same order. Losses of those on the front are of all rows.
+    """
+    pool = HallOfFame()
+    pool.extend(candidates)
+    front = {candidate.expression for candidate in pool.front}
+    finished = []
+    for candidate in candidates:
+        if candidate.expression in front and time.perf_counter() < deadline:
+            expression, loss = _fit(candidate.expression, table)
+            if np.isfinite(loss):
+                candidate = Candidate(expression, loss, candidate.source)
+        finished.append(candidate)
+    return finished
+
+
+def _fit(start: Expression, table: Table) -> tuple[Expression, float]:
+    """Gauss-Newton steps from constants that are nearly right; never worse than the start."""
+    best, best_loss, step = start, np.inf, np.zeros(len(start.constants))
+    for _ in range(_STEPS + 1):
+        trial = best.with_constants(np.array(best.constants) + step)
+        loss, curvature, gradient = _normal_equations(trial, table)
+        if not loss < best_loss:
+            break
+        best, best_loss = trial, loss
+        if not np.isfinite(curvature).all() or not np.isfinite(gradient).all():
+            break
+        scale = np.sqrt(np.diagonal(curvature))
+        scale = np.where(scale > 0, scale, np.inf)
+        step = -np.linalg.lstsq(
+            curvature / np.outer(scale, scale), gradient / scale, rcond=1e-12
+        )[0] / scale  # fmt: skip
+        if not step.any():
+            break
+    return best, best_loss
+
+
+def _normal_equations(expression: Expression, table: Table) -> tuple[float, Array, Array]:
+    """Weighted mean squared error, and the sums of which Gauss-Newton's step is made."""
+    n = len(expression.constants)
+    total = 0.0
+    curvature, gradient = np.zeros((n, n)), np.zeros(n)
+    n_rows = len(table.y)
+    with np.errstate(all="ignore"):
+        for first in range(0, n_rows, _BLOCK):
+            block = slice(first, first + _BLOCK)
+            values, slopes = expression.jacobian(table.X[block])
+            residuals = values - table.y[block]
+            weighted = residuals if table.weight is None else residuals * table.weight[block]
+            total += float(weighted @ residuals)
+            if table.weight is not None:
+                curvature += slopes.T @ (slopes * table.weight[block, None])
+            else:
+                curvature += slopes.T @ slopes
+            gradient += slopes.T @ weighted
+    size = n_rows if table.weight is None else float(table.weight.sum())
+    loss = total / size
+    return (loss if np.isfinite(loss) else np.inf), curvature, gradient
