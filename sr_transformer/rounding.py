@@ -118,7 +118,7 @@ def _exponents(expression: Expression) -> set[int]:
 
 def _slopes(expression: Expression, X: Array, sample_weight: Array | None) -> Array | None:
     """Derivatives (n_rows, n_constants) by the constants, weighted; None where undefined."""
-    _, derivatives = expression.program.jacobian(X.T, list(expression.constants))
+    _, derivatives = expression.jacobian(X)
     with np.errstate(all="ignore"):
         if sample_weight is not None:
             derivatives = derivatives * np.sqrt(sample_weight / sample_weight.mean())[:, None]
