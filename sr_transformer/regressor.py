@@ -338,7 +338,7 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
         n_candidates = self.n_candidates
         if n_candidates is None and searching:
             n_candidates = DEFAULT_CANDIDATES
-        stages.say("proposing formulas")
+        stages.say(f"proposing {'' if n_candidates is None else f'{n_candidates} '}formulas")
         return propose_candidates(
             X,
             y,

@@ -18,7 +18,9 @@ from sr_transformer.progress import Stages
 from sr_transformer.proposal.closed_forms import PROPOSERS
 from sr_transformer.search.pysr import PySREngine
 
-COLUMNS = ["complexity", "loss", "score", "equation", "sympy_format", "source"]
+COLUMNS = [
+    "complexity", "loss", "score", "equation", "sympy_format", "source", "description_length"
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -365,4 +367,4 @@ def test_default_parameters_are_those_of_the_documentation():
     parameters = SymbolicTransformerRegressor().get_params()
     assert parameters["search"] == "auto"
     assert parameters["binary_operators"] == ("+", "-", "*", "/", "^")
-    assert (parameters["maxsize"], parameters["n_candidates"]) == (30, 256)
+    assert (parameters["maxsize"], parameters["n_candidates"]) == (30, None)

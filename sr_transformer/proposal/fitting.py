@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import count
+from itertools import count, pairwise
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
@@ -138,9 +138,12 @@ class Fitter:
         n_processes = min(effective_n_jobs(self.n_jobs), max(1, len(items) // _PARALLEL_FROM))
         if n_processes == 1:
             return work(items)
+        # Consecutive items stay together, so that the results come in the order of one process: of
+        # two equally good spellings the pool keeps the earlier one.
+        bounds = [i * len(items) // n_processes for i in range(n_processes + 1)]
         # The deadline holds in other processes too: perf_counter is one clock for the machine.
         parts = Parallel(n_jobs=n_processes)(
-            delayed(work)(items[i::n_processes]) for i in range(n_processes)
+            delayed(work)(items[start:end]) for start, end in pairwise(bounds)
         )
         return [result for part in parts for result in part]
 
