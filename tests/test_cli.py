@@ -189,6 +189,15 @@ def test_benchmark_suite_prints_what_was_recovered(tmp_path):
     assert len(out.read_text().splitlines()) == 2
 
 
+def test_benchmark_fit_shows_the_stages_of_a_fit_and_the_speed_of_fitting():
+    lines = run("benchmark", "fit", "--candidates", 8).stdout.splitlines()
+    seconds = {line.split()[0]: float(line.split()[1]) for line in lines[:-1]}
+    assert {"encode", "sample", "fit", "repair", "polish", "select", "total"} <= set(seconds)
+    total = seconds.pop("total")
+    assert sum(seconds.values()) == pytest.approx(total, rel=0.05)
+    assert lines[-1].endswith("a second")
+
+
 def test_mistakes_in_a_benchmark_are_one_clear_line(tmp_path):
     out = ["--out", tmp_path / "r.jsonl"]
     assert "cannot be read" in error_of("benchmark", "suite", tmp_path / "no.yaml", *out)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from sr_transformer.benchmark.fit_speed import measure_fit
 from sr_transformer.expression import Expression
 from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.expression.program import compile_program
@@ -160,12 +159,3 @@ def test_a_fit_does_not_hang_on_how_much_is_known_or_where_arrays_lie():
         fitter = a_fitter(X_there, y.copy())
         results.append(fitter.fit(formulas, np.random.RandomState(0), HallOfFame()))
     assert all(result == results[0] for result in results)
-
-
-def test_the_speed_of_a_fit_is_measured_by_stage():
-    speed = measure_fit(n_candidates=8)
-    assert {"encode", "sample", "fit", "repair", "polish", "select", "total"} <= set(speed.seconds)
-    assert (
-        sum(s for stage, s in speed.seconds.items() if stage != "total") <= speed.seconds["total"]
-    )
-    assert speed.fitted > 0
