@@ -146,7 +146,9 @@ def test_a_missing_catalogue_is_named(tmp_path):
 # --- methods --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["none", "operon", "operon-alone", "prior", "gplearn"])
+@pytest.mark.parametrize(
+    "name", ["none", "transformer", "closed-forms", "operon", "operon-alone", "prior", "gplearn"]
+)
 def test_methods_answer_with_a_formula_within_the_time(name):
     method = make_method(name)
     if reason := method.unusable_reason():

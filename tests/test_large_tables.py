@@ -81,7 +81,7 @@ def test_a_long_table_is_fitted_on_all_rows_in_little_memory():
         [sys.executable, "-c", _LONG, "300000"], capture_output=True, text=True, check=True
     ).stdout.split()
     peak = int(output[0]) / (2**30 if sys.platform == "darwin" else 2**20)
-    assert peak < 1.2  # GiB; of a million rows it is 1.3
+    assert peak < 1.2  # GiB; measured with a million rows: 0.65
     assert output[1:3] == ["3", "7"]
     # Least squares over all rows: within 5 standard errors of 2.5.
     assert float(output[3]) == pytest.approx(2.5, abs=5 * 0.1 / np.sqrt(300_000) / 1.5)
