@@ -278,4 +278,4 @@ def test_default_parameters_are_those_of_the_documentation():
     parameters = SymbolicTransformerRegressor().get_params()
     assert parameters["search"] == "auto"
     assert parameters["binary_operators"] == ("+", "-", "*", "/", "^")
-    assert (parameters["maxsize"], parameters["n_candidates"]) == (30, 256)
+    assert (parameters["maxsize"], parameters["n_candidates"]) == (30, None)
