@@ -146,7 +146,9 @@ def test_a_missing_catalogue_is_named(tmp_path):
 # --- methods --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["none", "operon", "operon-alone", "prior", "gplearn"])
+@pytest.mark.parametrize(
+    "name", ["none", "transformer", "closed-forms", "operon", "operon-alone", "prior", "gplearn"]
+)
 def test_methods_answer_with_a_formula_within_the_time(name):
     method = make_method(name)
     if reason := method.unusable_reason():
@@ -165,7 +167,7 @@ def test_methods_answer_with_a_formula_within_the_time(name):
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones():
-    with pytest.raises(UnknownMethodError, match="no method 'magic'; there are none, pysr, operon"):
+    with pytest.raises(UnknownMethodError, match="no method 'magic'; there are none, transformer"):
         make_method("magic")
 
 

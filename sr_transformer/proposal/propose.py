@@ -28,6 +28,7 @@ from sr_transformer.proposal.closed_forms import (
 )
 from sr_transformer.proposal.fitting import Fitter, Table
 from sr_transformer.proposal.long_tables import refined
+from sr_transformer.proposal.recombination import children
 from sr_transformer.proposal.relevance import relevant_columns
 from sr_transformer.proposal.sampling import NetworkSampler, Sampler
 from sr_transformer.scaling import Scaling
@@ -45,6 +46,7 @@ _POLISH_ROWS = 20_000
 _EXACT = 1e-20  # loss, relative to the mean square of y, at which a formula explains everything
 _RELEVANT_COLUMNS = 10  # as many as the network reads
 _STARTED_ANEW = 30  # best formulas that are fitted again where they are drawn again
+_PARENTS = 60  # best formulas that are recombined
 _EMPTY_CHUNKS = 3  # without any new formula: there are no more
 
 
@@ -180,6 +182,13 @@ def propose_candidates(
                     pool.extend(fitter.fit(formulas, random_state, pool))
                 with clock.measure("repair"):
                     fitter.repair(pool, seen, random_state)
+                    if n_drawn > _CHUNK:
+                        parents = [c.expression for c in pool.ladder(_PARENTS) if c.complexity > 1]
+                        formulas = children(
+                            parents, n, columns, operators, maxsize, seen, random_state
+                        )
+                        pool.extend(fitter.fit(formulas, random_state))
+                        fitter.repair(pool, seen, random_state)
                 pace = (time.perf_counter() - chunk_started) / n
                 if pool.front[-1].loss <= fitter.exact:
                     break

@@ -1,0 +1,147 @@
+"""New formulas out of the best ones known: parts exchanged, swapped, added."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sr_transformer.expression import Expression
+from sr_transformer.expression.operators import ARITY, CONSTANT
+
+_EXCHANGED = 0.5  # share of children with a part of another parent in place of one of their own
+_SWAPPED = 0.25  # with another operator or variable; the others get a part around one of theirs
+_FAVOURED = 20.0  # the best parent is chosen this plus r times as often, over this, as the r-th
+_TRIES = 4  # for each child that is wanted: many are too long, or known
+
+
+def children(
+    parents: Sequence[Expression],
+    n: int,
+    columns: Sequence[int],
+    operators: frozenset[str],
+    maxsize: int,
+    seen: set[tuple[str, ...]],
+    random_state: np.random.RandomState,
+) -> list[Expression]:
+    """Formulas that differ from good ones by one part.
+
+    Parameters
+    ----------
+    parents : sequence of Expression
+        Good formulas, the best first.
+    n : int
+        Largest number of children.
+    columns : sequence of int
+        Columns that a new part may read.
+    operators, maxsize
+        What a child may use, and how long it may be.
+    seen : set of tuple of str
+        Symbols of the formulas that are known; grows.
+    random_state : numpy.random.RandomState
+
+    Returns
+    -------
+    list of Expression
+        Simplified, all new; constants are those of the parents, or one.
+    """
+    weights = 1.0 / (_FAVOURED + np.arange(len(parents)))
+    chosen = random_state.choice(len(parents), (_TRIES * n, 2), p=weights / weights.sum())
+    unary = [name for name in sorted(operators) if ARITY[name] == 1]
+    binary = [name for name in sorted(operators) if ARITY[name] == 2 and name != "^"]
+    found: list[Expression] = []
+    for first, second in chosen:
+        if len(found) == n:
+            break
+        mother = parents[first]
+        kind = random_state.random_sample()
+        place = int(random_state.randint(len(mother.symbols)))
+        if kind < _EXCHANGED:
+            father = parents[second]
+            part = _part(father, int(random_state.randint(len(father.symbols))))
+        elif kind < _EXCHANGED + _SWAPPED:
+            part = _swapped(mother, place, columns, unary, binary, random_state)
+        else:
+            part = _extended(_part(mother, place), columns, unary, binary, random_state)
+        child = _with_part(mother, place, part).simplify().lower(operators)
+        if child is None or len(child.symbols) > maxsize or child.symbols in seen:
+            continue
+        if child.variables:
+            seen.add(child.symbols)
+            found.append(child)
+    return found
+
+
+def _part(formula: Expression, place: int) -> Expression:
+    """The subformula that begins at a place."""
+    end = _end(formula.symbols, place)
+    before = formula.symbols[:place].count(CONSTANT)
+    symbols = formula.symbols[place:end]
+    constants = formula.constants[before : before + symbols.count(CONSTANT)]
+    return Expression._trusted(symbols, constants)
+
+
+def _with_part(formula: Expression, place: int, part: Expression) -> Expression:
+    """The formula with another subformula at a place."""
+    symbols, constants = formula.symbols, formula.constants
+    end = _end(symbols, place)
+    before, after = symbols[:place].count(CONSTANT), symbols[:end].count(CONSTANT)
+    return Expression._trusted(
+        symbols[:place] + part.symbols + symbols[end:],
+        constants[:before] + part.constants + constants[after:],
+    )
+
+
+def _end(symbols: tuple[str, ...], place: int) -> int:
+    missing = 1
+    while missing:
+        missing += ARITY.get(symbols[place], 0) - 1
+        place += 1
+    return place
+
+
+def _swapped(
+    formula: Expression,
+    place: int,
+    columns: Sequence[int],
+    unary: list[str],
+    binary: list[str],
+    random_state: np.random.RandomState,
+) -> Expression:
+    """The subformula at a place with another operator, or another leaf, at its head."""
+    part = _part(formula, place)
+    arity = ARITY.get(part.symbols[0], 0)
+    if arity == 0:
+        return _leaf(columns, random_state)
+    heads = unary if arity == 1 else binary
+    if not heads:
+        return part
+    head = heads[random_state.randint(len(heads))]
+    return Expression._trusted((head, *part.symbols[1:]), part.constants)
+
+
+def _extended(
+    part: Expression,
+    columns: Sequence[int],
+    unary: list[str],
+    binary: list[str],
+    random_state: np.random.RandomState,
+) -> Expression:
+    """A function of a subformula, or an operator of it and a leaf."""
+    if unary and (not binary or random_state.random_sample() < 0.4):
+        head = unary[random_state.randint(len(unary))]
+        return Expression._trusted((head, *part.symbols), part.constants)
+    if not binary:
+        return part
+    head = binary[random_state.randint(len(binary))]
+    leaf = _leaf(columns, random_state)
+    first, second = (part, leaf) if random_state.random_sample() < 0.5 else (leaf, part)
+    return Expression._trusted(
+        (head, *first.symbols, *second.symbols), first.constants + second.constants
+    )
+
+
+def _leaf(columns: Sequence[int], random_state: np.random.RandomState) -> Expression:
+    if random_state.random_sample() < 0.3:
+        return Expression._trusted((CONSTANT,), (1.0,))
+    return Expression._trusted((f"x{columns[random_state.randint(len(columns))]}",), ())
