@@ -187,7 +187,7 @@ def propose_candidates(
                         formulas = children(
                             parents, n, columns, operators, maxsize, seen, random_state
                         )
-                        pool.extend(fitter.fit(formulas, random_state))
+                        pool.extend(fitter.fit(formulas, random_state, pool))
                         fitter.repair(pool, seen, random_state)
                 pace = (time.perf_counter() - chunk_started) / n
                 if pool.front[-1].loss <= fitter.exact:
