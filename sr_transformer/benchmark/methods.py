@@ -207,7 +207,7 @@ class OperonAlone(Ours):
 class _UnseededRegressor(SymbolicTransformerRegressor):
     """The estimator without proposals: scaling, refit and selection are the same."""
 
-    def _propose(self, *_: Any) -> list[Candidate]:
+    def _propose(self, *_: Any, **__: Any) -> list[Candidate]:
         return []
 
 
