@@ -195,7 +195,7 @@ def test_only_the_named_proposers_contribute(quick):
     y = X[:, 0] * X[:, 1] + np.sin(3 * X[:, 0])
     model = quick(proposers=("transformer", "linear")).fit(X, y)
     sources = {c.source for c in model.hall_of_fame_.candidates}
-    assert sources <= {"constant", "transformer", "linear"}
+    assert sources <= {"constant", "transformer", "linear", "repair"}
     assert "transformer" in sources
     closed = propose(X, y, proposers=["polynomial"], random_state=0)
     assert {c.source for c in closed.candidates} <= {"constant", "polynomial", "repair"}

@@ -56,7 +56,7 @@ def test_front_is_a_table_from_simple_to_accurate(fitted):
     assert list(equations.columns) == COLUMNS
     assert equations["complexity"].is_monotonic_increasing
     assert equations["loss"].is_monotonic_decreasing
-    assert set(equations["source"]) <= {"constant", *PROPOSERS}
+    assert set(equations["source"]) <= {"constant", "repair", *PROPOSERS}
     assert fitted.engine_ == "transformer"
     assert not hasattr(fitted, "search_")
 

@@ -46,7 +46,7 @@ def repaired(X, y, formula, *, operators=OPERATORS, maxsize=30, seconds=None, n_
     exact = 1e-20 * float(np.mean(y * y))
     deadline = np.inf if seconds is None else time.perf_counter() + seconds
     fitter = Fitter(
-        table=Table(np.asfortranarray(X), y, None), source="here", operators=operators,
+        table=Table(np.asfortranarray(X), y, None), operators=operators,
         maxsize=maxsize, exact=exact, deadline=deadline, n_jobs=n_jobs,
     )  # fmt: skip
     random_state = np.random.RandomState(0)

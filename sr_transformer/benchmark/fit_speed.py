@@ -71,7 +71,7 @@ def _fitted_per_second(seed: int) -> float:
         while example.X.shape[1] < N_COLUMNS:
             example = stream.draw(N_ROWS)
         fitter = Fitter(
-            table=Table(example.X, example.y, None), source="transformer",
+            table=Table(example.X, example.y, None),
             operators=frozenset(OPERATORS), maxsize=30, exact=0.0, deadline=np.inf, n_jobs=1,
         )  # fmt: skip
         started = time.process_time()

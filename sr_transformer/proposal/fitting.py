@@ -21,6 +21,9 @@ from sr_transformer.proposal.starts import refine, scout, scouting_rows
 
 Array = np.ndarray
 
+REPAIR = "repair"
+"""Source of formulas that were made out of others, whoever wrote those."""
+
 _REPAIR_ROUNDS = 3
 _POLISHED_PER_SIZE = 3
 _WORTH_POLISHING = 1.5  # times the loss of the front that a polished formula may have
@@ -61,8 +64,6 @@ class Fitter:
     Parameters
     ----------
     table : Table
-    source : str
-        What the candidates name as their source.
     operators : frozenset of str
     maxsize : int
         What a repaired formula may use, and how long it may be.
@@ -75,7 +76,6 @@ class Fitter:
     """
 
     table: Table
-    source: str
     operators: frozenset[str]
     maxsize: int
     exact: float
@@ -94,6 +94,7 @@ class Fitter:
         formulas: Iterable[Expression],
         random_state: np.random.RandomState,
         pool: HallOfFame | None = None,
+        source: str = "transformer",
     ) -> list[Candidate]:
         """Fit the constants; formulas that differ in these alone are starts of one fit.
 
@@ -107,6 +108,8 @@ class Fitter:
         random_state : numpy.random.RandomState
         pool : HallOfFame, optional
             What is known already.
+        source : str
+            What the candidates name as their source.
         """
         groups: dict[tuple[str, ...], list[Expression]] = defaultdict(list)
         for formula in formulas:
@@ -131,7 +134,7 @@ class Fitter:
         fitted = self._shared(
             self._refine, [(e, loss <= limits[len(e.symbols)]) for e, loss in scouted]
         )
-        return [Candidate(e, loss, self.source) for e, loss in fitted if np.isfinite(loss)]
+        return [Candidate(e, loss, source) for e, loss in fitted if np.isfinite(loss)]
 
     def _shared(self, work: Callable[[list], list], items: list) -> list:
         """Results of some work, shared among the processes."""
@@ -214,7 +217,7 @@ class Fitter:
         editor = Editor(few.X, few.y, few.weight, self.operators, self._useful_columns(pool))
         repair = Repair(
             pool, seen, editor, self.maxsize, self.exact,
-            lambda formulas: self.fit(formulas, random_state, pool), self.changed,
+            lambda formulas: self.fit(formulas, random_state, pool, REPAIR), self.changed,
         )  # fmt: skip
         if until is None and self.deadline < np.inf:
             until = 2.0 * time.perf_counter() - self.started

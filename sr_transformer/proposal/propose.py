@@ -26,7 +26,7 @@ from sr_transformer.proposal.closed_forms import (
     constant_candidate,
     is_settled,
 )
-from sr_transformer.proposal.fitting import Fitter, Table
+from sr_transformer.proposal.fitting import REPAIR, Fitter, Table
 from sr_transformer.proposal.long_tables import refined
 from sr_transformer.proposal.recombination import children
 from sr_transformer.proposal.relevance import relevant_columns
@@ -123,7 +123,6 @@ def propose_candidates(
     table = whole.rows(_some_rows(X.shape[0], _FIT_ROWS, random_state))
     fitter = Fitter(
         table=table,
-        source="transformer" if "transformer" in proposers else "repair",
         operators=operators,
         maxsize=maxsize,
         exact=_EXACT * float(np.mean(y * y)),
@@ -187,7 +186,7 @@ def propose_candidates(
                         formulas = children(
                             parents, n, columns, operators, maxsize, seen, random_state
                         )
-                        pool.extend(fitter.fit(formulas, random_state, pool))
+                        pool.extend(fitter.fit(formulas, random_state, pool, REPAIR))
                         fitter.repair(pool, seen, random_state)
                 pace = (time.perf_counter() - chunk_started) / n
                 if pool.front[-1].loss <= fitter.exact:
