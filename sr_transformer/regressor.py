@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import sympy
     from matplotlib.axes import Axes
 
+    from sr_transformer.proposal.propose import Proposal
     from sr_transformer.proposal.sampling import Sampler
 
 Array = np.ndarray
@@ -100,6 +101,9 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
     seeding_report_ : SeedingReport
         What became of the Transformer's formulas in the engine: how many it accepted, how many
         survived there, how many it improved on; or why no search ran. Print it.
+    relevant_columns_ : tuple of int
+        The columns that the Transformer and the non-linear closed forms might use: of more than
+        ten, the ten that matter most, the first most of all.
     timings_ : dict of str to float
         Seconds of each stage. ``"start"``, of the network and the engine, is not counted for
         ``timeout_in_seconds``.
@@ -233,9 +237,9 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
                 not_run = None
                 if engine is None:
                     not_run = "search='none'" if self.search == "none" else "no engine can run here"
-                elif any(done.seeding_report.interruption == KEYBOARD for done in outputs):
+                elif any(done.was_interrupted for done in outputs):
                     # Who pressed Ctrl-C waits for no other search: the rest gets what is quick.
-                    not_run, left = "the fit was interrupted from the keyboard", lambda: 0.0
+                    not_run, left = KEYBOARD, lambda: 0.0
                 job = _Job(
                     not_run=not_run,
                     output=output if y.ndim == 2 else None,
@@ -249,7 +253,7 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
     def _keep(self, outputs: list[_Output], several: bool) -> None:
         """Set the fitted attributes; they are lists where there are several outputs."""
         self.n_outputs_ = len(outputs)
-        for name in ("hall_of_fame", "engine", "seeding_report", "search"):
+        for name in ("hall_of_fame", "engine", "seeding_report", "search", "relevant_columns"):
             values = [getattr(output, name) for output in outputs]
             setattr(self, f"{name}_", values if several else values[0])
         if all(output.search is None for output in outputs):
@@ -270,13 +274,15 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
         if seconds is not None and engine is not None:
             seconds *= _PROPOSAL_SHARE
         begun = stages.used()
-        candidates = self._propose(
+        proposal = self._propose(
             table, maxsize, seconds, random_state, stages, searching=engine is not None
         )
+        candidates = proposal.candidates
+        not_run = KEYBOARD if proposal.interrupted and engine is not None else job.not_run
         proposing = stages.used() - begun
         searched: SeededSearch | None = None
-        if engine is None or job.not_run is not None:
-            report = SeedingReport(engine=None, not_run=job.not_run)
+        if engine is None or not_run is not None:
+            report = SeedingReport(engine=None, not_run=not_run)
         else:
             n_columns = table.X.shape[1]
             candidates = [c for c in candidates if engine.admits(c.expression, n_columns)]
@@ -313,9 +319,9 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
             hall = table.pool(candidates, self.model_selection)
         stages.say(f"{len(hall)} formulas; {report!r}")
         if searched is None:
-            return _Output(hall, "transformer", report, None)
+            return _Output(hall, "transformer", report, None, proposal.columns)
         found = engine.name if searched.candidates else "transformer"
-        return _Output(hall, found, report, searched.fitted)
+        return _Output(hall, found, report, searched.fitted, proposal.columns)
 
     def _seed(self, random_state: np.random.RandomState) -> int | None:
         return None if self.random_state is None else int(random_state.randint(2**31 - 1))
@@ -328,7 +334,7 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
         random_state: np.random.RandomState,
         stages: Stages,
         searching: bool,
-    ) -> list[Candidate]:
+    ) -> Proposal:
         """The proposers' fitted formulas, in scaled units."""
         from sr_transformer.proposal.propose import DEFAULT_CANDIDATES, propose_candidates
 
@@ -492,3 +498,8 @@ class _Output:
     engine: str
     seeding_report: SeedingReport
     search: Any
+    relevant_columns: tuple[int, ...]
+
+    @property
+    def was_interrupted(self) -> bool:
+        return KEYBOARD in (self.seeding_report.interruption, self.seeding_report.not_run)

@@ -48,14 +48,13 @@ def test_a_wide_table_names_the_columns_that_were_considered():
     generator = np.random.default_rng(3)
     X = generator.uniform(1, 3, size=(200, 40))
     y = X[:, 7] * X[:, 31] / X[:, 22] ** 2
-    considered: list[int] = []
-    candidates = propose_candidates(
+    proposal = propose_candidates(
         X, y, sampler=PriorSampler(), operators=OPERATORS, maxsize=20, n_candidates=8,
-        temperature=1.0, random_state=np.random.RandomState(0), considered=considered,
+        temperature=1.0, random_state=np.random.RandomState(0),
     )  # fmt: skip
-    assert len(considered) == 10
-    assert {7, 22, 31} <= set(considered)
-    best = min(candidates, key=lambda c: c.loss)
+    assert len(proposal.columns) == 10
+    assert {7, 22, 31} <= set(proposal.columns)
+    best = min(proposal.candidates, key=lambda c: c.loss)
     assert best.loss < 1e-20
     assert best.expression.variables == (7, 22, 31)
 
@@ -151,7 +150,7 @@ def propose_with(X, y, **changes):
         "sampler": PriorSampler(), "operators": OPERATORS, "maxsize": 20, "n_candidates": None,
         "temperature": 1.0, "random_state": np.random.RandomState(0),
     }  # fmt: skip
-    return propose_candidates(X, y, **(settings | changes))
+    return propose_candidates(X, y, **(settings | changes)).candidates
 
 
 def test_time_is_used_as_long_as_nothing_is_exact():

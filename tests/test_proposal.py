@@ -84,7 +84,7 @@ def candidates_for(X, y, **changes):
         "sampler": PriorSampler(), "operators": OPERATORS, "maxsize": 20, "n_candidates": 64,
         "temperature": 1.0, "random_state": np.random.RandomState(0),
     }  # fmt: skip
-    return propose_candidates(X, y, **(settings | changes))
+    return propose_candidates(X, y, **(settings | changes)).candidates
 
 
 def test_a_constant_and_a_line_are_always_among_the_candidates():

@@ -321,6 +321,20 @@ def test_ctrl_c_in_the_search_of_one_output_ends_those_of_the_others(
     assert np.isfinite(model.predict(X)).all()
 
 
+def test_ctrl_c_while_proposing_starts_no_search(quick, noisy_table, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    engine = BrokenEngine(AssertionError("it was searched"))
+    monkeypatch.setattr("sr_transformer.regressor.resolve_engine", lambda s: engine)
+    monkeypatch.setattr("sr_transformer.proposal.sampling.NetworkSampler.draw", interrupted)
+    with pytest.warns(SearchInterruptedWarning) as caught:
+        model = quick(search="auto").fit(*noisy_table)
+    assert len(caught) == 1
+    assert "keyboard" in model.seeding_report_.not_run
+    assert np.isfinite(model.predict(noisy_table[0])).all()
+
+
 class AnsweringEngine(BrokenEngine):
     """An engine that knows the law, but for its constants."""
 

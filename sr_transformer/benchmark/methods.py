@@ -16,9 +16,9 @@ import numpy as np
 from sr_transformer import __version__
 from sr_transformer.errors import SRTransformerError
 from sr_transformer.expression.operators import DEFAULT_UNARY
-from sr_transformer.hall_of_fame import Candidate
 from sr_transformer.prior.stream import PRIOR_VERSION
 from sr_transformer.proposal.closed_forms import PROPOSERS
+from sr_transformer.proposal.propose import Proposal
 from sr_transformer.proposal.sampling import PriorSampler
 from sr_transformer.regressor import SymbolicTransformerRegressor
 
@@ -207,8 +207,8 @@ class OperonAlone(Ours):
 class _UnseededRegressor(SymbolicTransformerRegressor):
     """The estimator without proposals: scaling, refit and selection are the same."""
 
-    def _propose(self, *_: Any, **__: Any) -> list[Candidate]:
-        return []
+    def _propose(self, *_: Any, **__: Any) -> Proposal:
+        return Proposal([], (), interrupted=False)
 
 
 class GPLearn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.utils import check_random_state, check_X_y
@@ -50,6 +51,26 @@ _PARENTS = 60  # best formulas that are recombined
 _EMPTY_CHUNKS = 3  # without any new formula: there are no more
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """What was written for a table.
+
+    Parameters
+    ----------
+    candidates : list of Candidate
+        In scaled units, deduplicated, at most 20 of a size. The constant is always among them.
+    columns : tuple of int
+        The columns that the sampler and the non-linear closed forms might use, the most relevant
+        first; all columns of a table of at most ten, in their order.
+    interrupted : bool
+        Whether the keyboard ended it.
+    """
+
+    candidates: list[Candidate]
+    columns: tuple[int, ...]
+    interrupted: bool
+
+
 def propose_candidates(
     X: Array,
     y: Array,
@@ -65,8 +86,7 @@ def propose_candidates(
     timeout_in_seconds: float | None = None,
     n_jobs: int | None = None,
     timings: dict[str, float] | None = None,
-    considered: list[int] | None = None,
-) -> list[Candidate]:
+) -> Proposal:
     """Write formulas for a scaled table, in closed form and by drawing, and fit their constants.
 
     Parameters
@@ -100,14 +120,10 @@ def propose_candidates(
     timings : dict, optional
         Receives the seconds spent under ``"closed-forms"``, ``"encode"``, ``"sample"``,
         ``"fit"``, ``"repair"`` and ``"polish"``.
-    considered : list, optional
-        Receives the columns that the sampler and the non-linear closed forms may use, the most
-        relevant first; all columns of a table of at most ten.
 
     Returns
     -------
-    list of Candidate
-        In scaled units, deduplicated, at most 20 of a size. The constant is always among them.
+    Proposal
 
     Warns
     -----
@@ -133,8 +149,6 @@ def propose_candidates(
     pool.add(constant_candidate(table))
     with clock.measure("closed-forms"):
         relevance = relevant_columns(X, y, _RELEVANT_COLUMNS, random_state)
-        if considered is not None:
-            considered[:] = relevance.columns
         pool.extend(
             closed_form_candidates(
                 table,
@@ -148,6 +162,7 @@ def propose_candidates(
         )
     seen = {c.expression.symbols for c in pool.candidates}
     n_drawn = 0
+    interrupted = False
     try:
         if any(is_settled(candidate, fitter.exact) for candidate in pool.front):
             pass
@@ -192,6 +207,7 @@ def propose_candidates(
                 if pool.front[-1].loss <= fitter.exact:
                     break
     except KeyboardInterrupt:
+        interrupted = True
         planned = "" if n_candidates is None else f" of {n_candidates}"
         warnings.warn(
             f"Proposing was interrupted after {n_drawn}{planned} formulas; the best of those are "
@@ -204,7 +220,7 @@ def propose_candidates(
         candidates = fitter.polish(pool, whole.rows(rows))
         if len(rows) < X.shape[0]:
             candidates = refined(candidates, whole, deadline)
-        return candidates
+    return Proposal(candidates, relevance.columns, interrupted)
 
 
 def propose(
@@ -283,7 +299,7 @@ def propose(
     operators = check_operators(binary_operators, unary_operators)
     # A formula of a scaled table is written back with factors, so that "*" is needed.
     scaling = Scaling.of(X, y) if "*" in operators else Scaling.identity(X.shape[1])
-    candidates = propose_candidates(
+    proposal = propose_candidates(
         scaling.scale_X(X),
         scaling.scale_y(y),
         sampler=_network_sampler(checkpoint, device) if "transformer" in proposers else None,
@@ -296,7 +312,7 @@ def propose(
         timeout_in_seconds=timeout_in_seconds,
     )
     return HallOfFame.in_user_units(
-        candidates, X, y, sample_weight=None, scaling=scaling, operators=operators,
+        proposal.candidates, X, y, sample_weight=None, scaling=scaling, operators=operators,
         maxsize=maxsize, variable_names=variable_names,
     )  # fmt: skip
 

@@ -284,7 +284,7 @@ def _draws_needed(
     """
     drawn = 0
     for total in draws:
-        candidates = propose_candidates(
+        proposal = propose_candidates(
             problem.X,
             problem.y,
             sampler=sampler,
@@ -295,7 +295,7 @@ def _draws_needed(
             proposers=("transformer",),
             random_state=np.random.RandomState([PROBLEMS, index, total]),
         )
-        if is_recovered(candidates, problem):
+        if is_recovered(proposal.candidates, problem):
             return total
         drawn = total
     return None
