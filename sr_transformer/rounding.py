@@ -133,11 +133,13 @@ def _moves(
     part = slopes[:, free]
     scale = np.sqrt(np.einsum("ij,ij->j", part, part))
     covariance = np.linalg.pinv((part / scale).T @ (part / scale), hermitian=True)
-    covariance /= np.outer(scale, scale)
+    with np.errstate(all="ignore"):  # of columns or y at the ends of float64's range
+        covariance = covariance / scale / scale[:, None]
     ranked = []
     for position, index in enumerate(free):
         variance = covariance[position, position]
-        if not 0 < math.sqrt(variance * loss) <= _LARGEST_ERROR * abs(constants[index]):
+        error = math.sqrt(max(variance, 0.0)) * math.sqrt(loss)
+        if not 0 < error <= _LARGEST_ERROR * abs(constants[index]):
             continue
         units = _UNITS[:1] if index in exponents else _UNITS
         for value in _near(float(constants[index]), units):

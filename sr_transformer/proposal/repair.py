@@ -103,7 +103,8 @@ class Repair:
 
     def _parents(self, front: Array) -> list[Candidate]:
         waiting = [c for c in self.pool.candidates if c.expression.symbols not in self.changed]
-        waiting.sort(key=lambda c: (c.loss / front[c.complexity], c.complexity))
+        with np.errstate(over="ignore"):
+            waiting.sort(key=lambda c: (c.loss / front[c.complexity], c.complexity))
         return waiting[:_PARENTS]
 
 
