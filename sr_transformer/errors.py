@@ -20,7 +20,7 @@ class CheckpointError(SRTransformerError, ValueError):
 
 
 class EngineFallbackWarning(UserWarning):
-    """``search="auto"`` found no usable engine; the Transformer answers alone."""
+    """``search="auto"`` found no usable PySR: Operon searches, or the Transformer answers alone."""
 
 
 class SearchInterruptedWarning(UserWarning):

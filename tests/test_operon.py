@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+import warnings
 from importlib import metadata
 
 import numpy as np
@@ -469,11 +470,16 @@ def usable(monkeypatch: pytest.MonkeyPatch, *, pysr: bool, operon: bool) -> None
         )
 
 
-def test_auto_takes_pysr_and_operon_only_when_asked_for(monkeypatch):
+def test_auto_takes_pysr_else_operon_else_none(monkeypatch):
     usable(monkeypatch, pysr=True, operon=True)
-    assert resolve_engine("auto").name == "pysr"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert resolve_engine("auto").name == "pysr"
     usable(monkeypatch, pysr=False, operon=True)
-    with pytest.warns(EngineFallbackWarning, match=r"PySR is away\."):
+    with pytest.warns(EngineFallbackWarning, match=r"Operon searches: PySR is away\..*'operon'"):
+        assert resolve_engine("auto").name == "operon"
+    usable(monkeypatch, pysr=False, operon=False)
+    with pytest.warns(EngineFallbackWarning, match=r"alone: PySR is away\. Operon is away\."):
         assert resolve_engine("auto") is None
 
 

@@ -24,6 +24,7 @@ from sr_transformer.search import engine as engine_module
 from sr_transformer.search import pysr as pysr_module
 from sr_transformer.search.engine import SearchResult, SearchTask, resolve_engine, run_search
 from sr_transformer.search.guesses import GuessRules
+from sr_transformer.search.operon import OperonEngine
 from sr_transformer.search.pysr import (
     PySREngine,
     guess_strings,
@@ -71,15 +72,20 @@ def test_other_values_of_search_are_refused_with_the_allowed_ones(search):
 
 
 @needs_no_pysr
-def test_auto_falls_back_with_one_warning_that_names_reason_and_remedy():
+@pytest.mark.parametrize("operon", [True, False])
+def test_auto_falls_back_with_one_warning_that_names_reason_and_remedy(operon, monkeypatch):
+    reason = None if operon else "Operon is away."
+    monkeypatch.setattr(OperonEngine, "unusable_reason", lambda self: reason)
     for _ in range(2):  # once for each fit, not once for each process
         with pytest.warns(EngineFallbackWarning) as caught:
-            assert resolve_engine("auto") is None
+            engine = resolve_engine("auto")
+        assert engine is None or engine.name == "operon"
+        assert (engine is not None) is operon
         assert len(caught) == 1
         text = str(caught[0].message)
         assert "PySR" in text
         assert "import pysr" in text or "pip install" in text
-        assert "search='none'" in text
+        assert ("search='operon'" if operon else "search='none'") in text
 
 
 @needs_no_pysr
@@ -96,7 +102,7 @@ def test_both_answers_come_within_five_seconds_in_a_fresh_process():
         from sr_transformer.search.engine import resolve_engine
         from sr_transformer.errors import EngineUnavailableError
         warnings.simplefilter("ignore")
-        assert resolve_engine("auto") is None
+        resolve_engine("auto")
         try:
             resolve_engine("pysr")
         except EngineUnavailableError:
@@ -916,7 +922,7 @@ def test_julia_that_cannot_be_imported_costs_one_warning():
         (warning,) = caught
         assert warning.category.__name__ == "EngineFallbackWarning"
         assert model.engine_ == "transformer"
-        assert model.seeding_report_.not_run == "no engine can run here"
+        assert model.seeding_report_.not_run
         assert np.isfinite(model.predict(X)).all()
     """
     if find_spec("pysr") is None:

@@ -138,7 +138,7 @@ def resolve_engine(search: Any) -> SearchEngine | None:
     Parameters
     ----------
     search : {"auto", "pysr", "operon", "none"} or pysr.PySRRegressor
-        ``"auto"`` takes PySR where it can run; Operon has to be asked for.
+        ``"auto"`` takes PySR where it can run, else Operon, else none.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def resolve_engine(search: Any) -> SearchEngine | None:
     Warns
     -----
     EngineFallbackWarning
-        If ``"auto"`` finds no usable engine.
+        If ``"auto"`` finds no usable PySR.
     """
     from sr_transformer.search.operon import OperonEngine
     from sr_transformer.search.pysr import PySREngine, is_pysr_regressor
@@ -174,15 +174,29 @@ def resolve_engine(search: Any) -> SearchEngine | None:
         )
     if search == "none":
         return None
-    engine = engines["pysr" if search == "auto" else search]()
-    reason = engine.unusable_reason()
-    if reason is None:
-        return engine
     if search != "auto":
-        raise EngineUnavailableError(f"search={search!r} cannot run: {reason}")
+        engine = engines[search]()
+        reason = engine.unusable_reason()
+        if reason is not None:
+            raise EngineUnavailableError(f"search={search!r} cannot run: {reason}")
+        return engine
+    reasons = []
+    for name, make in engines.items():
+        engine = make()
+        reason = engine.unusable_reason()
+        if reason is not None:
+            reasons.append(reason)
+            continue
+        if reasons:
+            warn_user(
+                f"PySR is not usable, so {name.capitalize()} searches: {reasons[0]} Or pass "
+                f"search={name!r} to have this without the warning.",
+                EngineFallbackWarning,
+            )
+        return engine
     warn_user(
-        f"PySR is not usable, so the Transformer answers alone: {reason} "
-        "Or pass search='none' to do without an engine and without this warning.",
+        f"No search engine is usable, so the Transformer answers alone: {' '.join(reasons)} Or "
+        "pass search='none' to do without an engine and without this warning.",
         EngineFallbackWarning,
     )
     return None
