@@ -21,7 +21,7 @@ Array = np.ndarray
 
 _KIND = math.log(3.0)  # whether a symbol is an operator, a variable or a constant
 
-_PI = math.log(50.0)  # that a fraction is one of pi: rare
+_PI = math.log(200.0)  # that a fraction is one of pi: rare
 
 _LARGEST_DENOMINATOR = 6
 _LARGEST_NUMERATOR = 100
