@@ -559,6 +559,7 @@ def test_fit_pools_operons_front_in_the_users_units(quick):
     X = np.random.default_rng(0).uniform(0.5, 3.0, (80, 3)) * [1e5, 1.0, 1e-3]
     law = "cos(1.3 * x1) * x1 + 2e-5 * x0"
     y = 3e4 * Expression.parse(law).evaluate(X)
+    y += 300.0 * np.random.default_rng(1).normal(size=80)  # else a proposal may explain all of it
     model = quick(
         search="operon", timeout_in_seconds=4.0, maxsize=20, unary_operators=("cos",),
         binary_operators=("+", "*"),
@@ -568,7 +569,7 @@ def test_fit_pools_operons_front_in_the_users_units(quick):
     assert model.equations_["complexity"].max() <= 20
     for candidate in model.hall_of_fame_:
         assert candidate.expression.operators <= {"+", "*", "cos"}
-    assert model.score(X, y) > 0.999
+    assert model.score(X, y) > 0.99
     assert type(model.search_).__name__ == "SymbolicRegressor"
     assert 0.0 < model.timings_["search"] < 4.0 + 2.0
     assert model.timings_["start"] > 0.1
