@@ -11,7 +11,7 @@ import numpy as np
 
 from sr_transformer.description_length import Sample, description_length
 from sr_transformer.expression import Expression
-from sr_transformer.rounding import with_simple_constants
+from sr_transformer.rounding import MOST_TOLERATED, with_simple_constants
 from sr_transformer.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -207,9 +207,13 @@ class HallOfFame:
                 shorter = simple.simplify()
                 if shorter.complexity() < simple.complexity():
                     simple = shorter if shorter.operators <= self.operators else simple
+                loss = loss_of(simple)
+                most = candidate.loss * np.exp(2.0 * MOST_TOLERATED / self.sample.n_rows)
+                if not loss <= max(most, self.loss_floor):
+                    continue  # the other rows can tell the two apart
                 del self._pool[candidate.expression.simplify().symbols]
                 self._front = self._frame = None
-                self.add(Candidate(simple, loss_of(simple), candidate.source))
+                self.add(Candidate(simple, loss, candidate.source))
 
     # --- filling ------------------------------------------------------------------------------
     def add(self, candidate: Candidate) -> bool:

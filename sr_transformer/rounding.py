@@ -13,14 +13,14 @@ import numpy as np
 
 from sr_transformer.description_length import Sample, description_length, simple_cost
 from sr_transformer.expression import Expression
-from sr_transformer.expression.operators import ARITY, CONSTANT
+from sr_transformer.expression.program import compile_program
 
 Array = np.ndarray
 
 # Nats that the residuals may grow by: half of one is one standard error of one constant. Exponents
 # are simple numbers in most laws, so that those get two standard errors.
 _TOLERATED = 0.5
-_TOLERATED_EXPONENT = 2.0
+MOST_TOLERATED = 2.0
 
 _MULTIPLES = (1.0, 2.0, 3.0, 4.0, 6.0)  # of a simple value that shall be whole
 _UNITS = (1.0, math.pi, 1.0 / math.pi)
@@ -73,7 +73,7 @@ def with_simple_constants(
         return description_length(formula, max(loss, floor), sample)
 
     constants = np.array(expression.constants)
-    exponents = _exponents(expression)
+    exponents = set(compile_program(expression.symbols).exponents)
     free = [i for i, c in enumerate(constants) if math.isinf(simple_cost(float(c)))]
     floor = max(loss_floor, np.finfo(float).tiny)
     first = max(loss, floor)
@@ -85,7 +85,7 @@ def with_simple_constants(
             if not math.isfinite(trial_loss):
                 continue
             grown = 0.5 * sample.n_rows * math.log(max(trial_loss, floor) / first)
-            tolerated = _TOLERATED_EXPONENT if index in exponents else _TOLERATED
+            tolerated = MOST_TOLERATED if index in exponents else _TOLERATED
             if grown <= tolerated and length(trial, trial_loss) < length(expression, loss):
                 expression, loss, constants = trial, trial_loss, moved
                 free = [i for i in free if i != index]
@@ -93,27 +93,6 @@ def with_simple_constants(
         else:
             break
     return expression, loss
-
-
-def _exponents(expression: Expression) -> set[int]:
-    """Numbers of the constants that are exponents."""
-    found = set()
-    number = 0
-    waiting: list[tuple[str, int]] = []  # operators and how many arguments they miss
-    for symbol in expression.symbols:
-        if symbol == CONSTANT:
-            if waiting and waiting[-1] == ("^", 1):
-                found.add(number)
-            number += 1
-        if symbol in ARITY:
-            waiting.append((symbol, ARITY[symbol]))
-            continue
-        while waiting:
-            operator, missing = waiting.pop()
-            if missing > 1:
-                waiting.append((operator, missing - 1))
-                break
-    return found
 
 
 def _slopes(expression: Expression, X: Array, sample_weight: Array | None) -> Array | None:

@@ -342,7 +342,7 @@ def test_timeout_holds_for_the_whole_fit(quick, product_table):
     quick().fit(X, y)  # warm
     start = time.perf_counter()
     model = quick(n_candidates=100_000, timeout_in_seconds=1.0).fit(X, y)
-    assert time.perf_counter() - start < 20.0  # on a busy machine; nothing waits for a download
+    assert time.perf_counter() - start < 5.0
     assert len(model.equations_)
 
 

@@ -256,6 +256,19 @@ def evaluate_columns(symbols: Sequence[str], constants: Sequence[float], columns
     return np.array(np.broadcast_to(value, columns.shape[1:]), dtype=float)
 
 
+def subformula_ends(symbols: Sequence[str]) -> list[int]:
+    """For each position of a prefix sequence, where the subformula that begins there has ended."""
+    ends = [0] * len(symbols)
+    stack: list[int] = []
+    for position in range(len(symbols) - 1, -1, -1):
+        end = position + 1
+        for _ in range(ARITY.get(symbols[position], 0)):
+            end = stack.pop()
+        ends[position] = end
+        stack.append(end)
+    return ends
+
+
 def _is_variable(symbol: str) -> bool:
     index = symbol[1:]
     return symbol[:1] == "x" and index.isdecimal() and str(int(index)) == index

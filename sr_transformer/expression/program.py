@@ -33,6 +33,8 @@ class Program:
         as can be had at once.
     nonlinear : tuple of int
         All others.
+    exponents : tuple of int
+        Constants that are the exponent of a power.
     """
 
     def __init__(self, symbols: Sequence[str]) -> None:
@@ -55,6 +57,9 @@ class Program:
         self.linear = tuple(sorted(self._linear(len(nodes) - 1)))
         linear = set(self.linear)
         self.nonlinear = tuple(i for i in range(self.n_constants) if i not in linear)
+        self.exponents = tuple(
+            sorted(nodes[b][1] for name, _, b in nodes if name == "^" and nodes[b][0] == "c")
+        )
         self.active = self._above(range(self.n_constants))
         self.above_linear = self._above(self.linear)
         self.above_nonlinear = self._above(self.nonlinear)

@@ -164,12 +164,11 @@ def propose_candidates(
     n_drawn = 0
     interrupted = False
     try:
-        if any(is_settled(candidate, fitter.exact) for candidate in pool.front):
-            pass
-        elif "transformer" not in proposers:
+        settled = any(is_settled(candidate, fitter.exact) for candidate in pool.front)
+        if not settled and "transformer" not in proposers:
             with clock.measure("repair"):
                 fitter.repair(pool, seen, random_state)
-        else:
+        elif not settled:
             speakable = _speakable(operators)
             bags = Bags(X, y, sampler, relevance, random_state)
             n_empty, pace = 0, 0.0

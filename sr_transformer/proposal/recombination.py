@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sr_transformer.expression import Expression
+from sr_transformer.expression.expression import subformula_ends
 from sr_transformer.expression.operators import ARITY, CONSTANT
 
 _EXCHANGED = 0.5  # share of children with a part of another parent in place of one of their own
@@ -74,7 +75,7 @@ def children(
 
 def _part(formula: Expression, place: int) -> Expression:
     """The subformula that begins at a place."""
-    end = _end(formula.symbols, place)
+    end = subformula_ends(formula.symbols)[place]
     before = formula.symbols[:place].count(CONSTANT)
     symbols = formula.symbols[place:end]
     constants = formula.constants[before : before + symbols.count(CONSTANT)]
@@ -84,20 +85,12 @@ def _part(formula: Expression, place: int) -> Expression:
 def _with_part(formula: Expression, place: int, part: Expression) -> Expression:
     """The formula with another subformula at a place."""
     symbols, constants = formula.symbols, formula.constants
-    end = _end(symbols, place)
+    end = subformula_ends(symbols)[place]
     before, after = symbols[:place].count(CONSTANT), symbols[:end].count(CONSTANT)
     return Expression._trusted(
         symbols[:place] + part.symbols + symbols[end:],
         constants[:before] + part.constants + constants[after:],
     )
-
-
-def _end(symbols: tuple[str, ...], place: int) -> int:
-    missing = 1
-    while missing:
-        missing += ARITY.get(symbols[place], 0) - 1
-        place += 1
-    return place
 
 
 def _swapped(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sr_transformer.expression import Expression
+from sr_transformer.expression.expression import subformula_ends
 from sr_transformer.expression.operators import ARITY
 from sr_transformer.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.proposal.edits import Edit, Editor
@@ -115,7 +116,7 @@ def simpler_variants(expression: Expression) -> Iterator[Expression]:
     right argument. Constants keep their values.
     """
     symbols = expression.symbols
-    ends = _ends(symbols)
+    ends = subformula_ends(symbols)
     before = [0]  # number of constants to the left of each position
     for symbol in symbols:
         before.append(before[-1] + (symbol == "c"))
@@ -164,16 +165,3 @@ def rescaled(
     return Expression(
         ["+", "*", "c", *expression.symbols, "c"], [factor, *expression.constants, offset]
     )
-
-
-def _ends(symbols: tuple[str, ...]) -> list[int]:
-    """For each position, where the subformula that begins there has ended."""
-    ends = [0] * len(symbols)
-    stack: list[int] = []
-    for position in range(len(symbols) - 1, -1, -1):
-        end = position + 1
-        for _ in range(ARITY.get(symbols[position], 0)):
-            end = stack.pop()
-        ends[position] = end
-        stack.append(end)
-    return ends

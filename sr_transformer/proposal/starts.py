@@ -148,7 +148,8 @@ def _scattered(
     symbols: tuple[str, ...], given: Array, random_state: np.random.RandomState
 ) -> Array:
     """The given starts and further ones around them (n_starts, n_constants)."""
-    exponents, periodic = _roles(symbols)
+    exponents = list(compile_program(symbols).exponents)
+    periodic = _is_periodic(symbols)
     n = (_SCREENED_PERIODS if periodic else _SCREENED) - len(given)
     number = np.arange(n)[:, None]
     around = given[np.arange(n) % len(given)]
@@ -167,13 +168,11 @@ def _scattered(
 
 
 @lru_cache(maxsize=4096)
-def _roles(symbols: tuple[str, ...]) -> tuple[list[int], bool]:
-    """Constants that are exponents, and whether a nonlinear one stands inside a sine."""
+def _is_periodic(symbols: tuple[str, ...]) -> bool:
+    """Whether a nonlinear constant stands inside a sine."""
     program = compile_program(symbols)
-    nodes = program.nodes
-    exponents = [nodes[b][1] for name, _, b in nodes if name == "^" and nodes[b][0] == "c"]
     nonlinear = program.above_nonlinear
-    periodic = any(
-        name in _PERIODIC and nonlinear[position] for position, (name, *_) in enumerate(nodes)
+    return any(
+        name in _PERIODIC and nonlinear[position]
+        for position, (name, *_) in enumerate(program.nodes)
     )
-    return sorted(exponents), periodic

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.operators import ARITY
+from sr_transformer.expression.expression import subformula_ends
 from sr_transformer.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.search.engine import SearchEngine, SearchTask, run_search
 from sr_transformer.table import UserTable
@@ -278,20 +278,11 @@ def without_scale(expression: Expression) -> Expression:
             if symbols[0] == "/":
                 break
             symbols, constants = symbols[2:], constants[1:]
-        elif symbols[-1] == "c" and _is_formula(symbols[1:-1]):
+        elif symbols[-1] == "c" and subformula_ends(symbols)[1] == len(symbols) - 1:
             symbols, constants = symbols[1:-1], constants[:-1]
         else:
             break
     return Expression(symbols, constants)
-
-
-def _is_formula(symbols: Sequence[str]) -> bool:
-    missing = 1
-    for symbol in symbols:
-        if missing == 0:
-            return False
-        missing += ARITY.get(symbol, 0) - 1
-    return missing == 0
 
 
 def _skeleton(expression: Expression) -> tuple[str, ...]:
