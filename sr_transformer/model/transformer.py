@@ -290,38 +290,40 @@ class DecoderLayer(nn.Module):
         x = x + self.attention.merge(attend(q, k, v))
 
         q = self.cross.heads(self.cross.query(self.norms[1](x)))  # (S, H, 1, W)
-        k, v = cache.memory[layer]
-        if cache.shared:
-            q = q.transpose(0, 2)  # all samples are queries of one table: nothing is copied
-        mixed = attend(q, k, v)
-        x = x + self.cross.merge(mixed.transpose(0, 2) if cache.shared else mixed)
+        # All samples are queries of one table, so that nothing of it is copied.
+        mixed = attend(q.transpose(0, 2), *cache.memory[layer])
+        x = x + self.cross.merge(mixed.transpose(0, 2))
         return x + self.feed(self.norms[2](x))
 
 
 class Cache:
     """What decoding remembers: keys and values of the memory and of the tokens so far.
 
+    Parameters
+    ----------
+    memory : list of tuple of Tensor
+        For each layer, keys and values (1, H, M, W) of the table.
+    most : int
+        Most samples at a time.
+    max_length : int
+        Most tokens of a sample.
+
     Attributes
     ----------
     length : int
         Tokens read so far.
-    shared : bool
-        Whether all samples read one and the same table.
     """
 
-    def __init__(
-        self, memory: list[tuple[Tensor, Tensor]], n_samples: int, max_length: int
-    ) -> None:
+    def __init__(self, memory: list[tuple[Tensor, Tensor]], most: int, max_length: int) -> None:
         k = memory[0][0]
         self.memory = memory
-        self.shared = k.shape[0] == 1
         self.length = 0
-        shape = (len(memory), 2, n_samples, k.shape[1], max_length, k.shape[3])
-        self.tokens = torch.empty(shape, dtype=k.dtype, device=k.device)
+        shape = (len(memory), 2, most, k.shape[1], max_length, k.shape[3])
+        self._tokens = torch.empty(shape, dtype=k.dtype, device=k.device)
 
     def remember(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store the newest key and value (S, H, 1, W); return all so far (S, H, length + 1, W)."""
-        stored = self.tokens[layer]
+        stored = self._tokens[layer, :, : len(k)]
         stored[0, :, :, self.length] = k[:, :, 0]
         stored[1, :, :, self.length] = v[:, :, 0]
         upto = stored[:, :, :, : self.length + 1]
@@ -333,15 +335,12 @@ class Cache:
         Parameters
         ----------
         index : Tensor of int64, shape (S',)
-            Positions of the samples to keep; one may occur more than once.
+            Positions of the samples to keep; one may occur more than once. Those that stay where
+            they are cost nothing.
         """
-        kept = self.tokens.new_empty(
-            (*self.tokens.shape[:2], index.shape[0], *self.tokens.shape[3:])
-        )
-        kept[..., : self.length, :] = self.tokens[:, :, index, :, : self.length]
-        self.tokens = kept
-        if not self.shared:
-            self.memory = [(k[index], v[index]) for k, v in self.memory]
+        moved = (index != torch.arange(len(index), device=index.device)).nonzero()[:, 0]
+        used = self._tokens[..., : self.length, :]
+        used.index_copy_(2, moved, used.index_select(2, index[moved]))
 
 
 class Transformer(nn.Module):
@@ -415,27 +414,22 @@ class Transformer(nn.Module):
         """Logits (B, T, V) for tables and the tokens before each position (teacher forcing)."""
         return self.decode(self.encode(table, column_mask), tokens)
 
-    def start(self, memory: Tensor, n_samples: int, max_length: int = 64) -> Cache:
-        """Prepare step-by-step decoding.
+    def start(self, memory: Tensor, most: int, max_length: int = 64) -> Cache:
+        """Prepare step-by-step decoding of samples for one table.
 
         Parameters
         ----------
-        memory : Tensor of shape (1, M, E) or (n_samples, M, E)
-            One table for all samples, or one for each.
-        n_samples : int
+        memory : Tensor of shape (1, M, E)
+        most : int
+            Most samples at a time.
         max_length : int, default=64
             Most tokens that will be read, BOS included; at most 512.
         """
-        if memory.shape[0] not in (1, n_samples):
-            raise ValueError(
-                f"memory of {memory.shape[0]} tables for {n_samples} samples; give one table, or "
-                "one for each sample."
-            )
+        if memory.shape[0] != 1:
+            raise ValueError(f"memory of {memory.shape[0]} tables; samples are of one table.")
         if max_length > _MAX_POSITIONS:
             raise ValueError(f"max_length is {max_length}; at most {_MAX_POSITIONS} is possible.")
-        return Cache(
-            [layer.cross.keys_values(memory) for layer in self.layers], n_samples, max_length
-        )
+        return Cache([layer.cross.keys_values(memory) for layer in self.layers], most, max_length)
 
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
         """Read one token of each sample (S,) and return the logits (S, V) of the next."""

@@ -83,37 +83,57 @@ class NetworkSampler:
         temperature: float,
         random_state: np.random.RandomState,
     ) -> Counter[Expression]:
-        """Sample token by token; samples that are complete leave the batch."""
+        """Sample token by token; samples that begin alike are read as one until they part."""
         import torch
 
         network, vocabulary = self._model.network, self._model.vocabulary
-        grammar = Grammar(vocabulary, operators, self._table_columns, maxsize, n)
+        device, n_tokens = self._model.device, len(vocabulary)
+        grammar = Grammar(vocabulary, operators, self._table_columns, maxsize, 1)
         written = np.zeros((n, maxsize), dtype=np.int64)
         alive = np.arange(n)
-        finished: list[Array] = []
+        beginning = np.zeros(n, dtype=np.int64)  # of each sample that is not complete
+        last = np.array([vocabulary.BOS])
+        drawn: Counter[Expression] = Counter()
         with torch.inference_mode(), _one_thread():
             cache = network.start(self._memory, n, maxsize + 1)
-            last = torch.full((n,), vocabulary.BOS, device=self._model.device)
             for position in range(maxsize):
-                logits = network.step(last, cache).float().cpu().numpy()
-                mask = grammar.allowed()
+                logits = network.step(torch.from_numpy(last).to(device), cache)
+                weights = np.where(
+                    grammar.allowed(), logits.float().cpu().numpy() / temperature, -np.inf
+                )
                 # Gumbel's trick: the largest of logits + noise is a sample of their softmax.
-                uniform = random_state.random_sample(logits.shape)
+                uniform = random_state.random_sample((alive.size, n_tokens))
                 noise = -np.log(-np.log(np.clip(uniform, 1e-300, 1.0 - 1e-16)))
-                chosen = np.where(mask, logits / temperature + noise, -np.inf).argmax(axis=1)
+                chosen = (weights[beginning] + noise).argmax(axis=1)
                 written[alive, position] = chosen
-                grammar.advance(chosen)
+                different, longer = np.unique(beginning * n_tokens + chosen, return_inverse=True)
+                origin, last = np.divmod(different, n_tokens)
+                grammar.keep(origin)
+                grammar.advance(last)
                 complete = grammar.complete
-                if complete.any():
-                    finished += [written[i, : position + 1] for i in alive[complete]]
-                    index = np.flatnonzero(~complete)
-                    if index.size == 0:
-                        break
-                    alive, chosen = alive[index], chosen[index]
-                    grammar.keep(index)
-                    cache.keep(torch.from_numpy(index).to(self._model.device))
-                last = torch.from_numpy(chosen).to(self._model.device)
-        return Counter(vocabulary.decode(tokens) for tokens in finished)
+                for i in alive[complete[longer]]:
+                    drawn[vocabulary.decode(written[i, : position + 1])] += 1
+                going_on = ~complete[longer]
+                if not going_on.any():
+                    break
+                index = _where_they_are(origin, np.flatnonzero(~complete))
+                place = np.empty(different.size, dtype=np.int64)
+                place[index] = np.arange(index.size)
+                alive, beginning = alive[going_on], place[longer[going_on]]
+                last = last[index]
+                grammar.keep(index)
+                cache.keep(torch.from_numpy(origin[index]).to(device))
+        return drawn
+
+
+def _where_they_are(origin: Array, index: Array) -> Array:
+    """Order of ``index`` that leaves as many as possible at the place of their origin."""
+    order = np.full(index.size, -1)
+    origins, first = np.unique(origin[index], return_index=True)
+    stays = origins < index.size
+    order[origins[stays]] = index[first[stays]]
+    order[order < 0] = np.setdiff1d(index, order, assume_unique=True)
+    return order
 
 
 @contextmanager
