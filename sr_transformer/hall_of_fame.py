@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,6 @@ import numpy as np
 
 from sr_transformer.description_length import Sample, description_length
 from sr_transformer.expression import Expression
-from sr_transformer.rounding import MOST_TOLERATED, with_simple_constants
-from sr_transformer.scaling import Scaling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,28 +19,14 @@ Array = np.ndarray
 
 MODEL_SELECTIONS = ("description_length", "best", "accuracy", "score")
 
-# Mean squared error relative to mean(y^2) that float64 rounding alone leaves behind, about
-# (2^-50)^2: below it a longer formula only fits the rounding.
-_ROUNDING = 1e-30
-
-_ALMOST_EQUAL = 1e-6  # relative difference of two losses that does not matter
+ALMOST_EQUAL = 1e-6
+"""Relative difference of two losses that does not matter."""
 
 # "best" chooses among the formulas whose loss is at most this many times the smallest (PySR's).
 _BEST_WITHIN = 1.5
 
 # SymPy can be busy for hours with a deeply nested formula; longer ones get no SymPy form.
 _LONGEST_SYMPY = 60
-
-# Largest power of ten of y whose square is still safely inside float64's range.
-_SAFE_EXPONENT = 100
-
-# Rows on which constants are compared with simple numbers.
-_ROUNDING_ROWS = 10_000
-
-# Row evaluations spent on bringing proposals to the user's units: 100,000 formulas of 200 rows,
-# but of a million rows only the fewest.
-_ROW_EVALUATIONS = 20_000_000
-_FEWEST_FORMULAS = 60
 
 
 @dataclass(frozen=True)
@@ -118,103 +102,6 @@ class HallOfFame:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_frame": None}  # rebuilt where it is asked for
 
-    @classmethod
-    def in_user_units(
-        cls,
-        candidates: Iterable[Candidate],
-        X: Array,
-        y: Array,
-        *,
-        sample_weight: Array | None,
-        scaling: Scaling,
-        operators: frozenset[str],
-        maxsize: int | None,
-        variable_names: Sequence[str] | None = None,
-        model_selection: str = "description_length",
-    ) -> HallOfFame:
-        """Bring formulas of the scaled table to the units of the given one.
-
-        Each is written with the allowed operators, shortened where its constants allow that, and
-        its loss computed anew from exactly the formula that is shown.
-
-        Parameters
-        ----------
-        candidates : iterable of Candidate
-            Formulas of the scaled table.
-        X, y : ndarray of shape (n_rows, n_columns) and (n_rows,)
-            The table as it was given.
-        sample_weight : ndarray of shape (n_rows,) or None
-        scaling : Scaling
-            What scaled the table.
-        operators, maxsize
-            Formulas that cannot be written with these operators, or only longer, are left out;
-            ``None`` is no limit.
-        variable_names, model_selection
-            As for the class.
-
-        Notes
-        -----
-        Of a table with very many rows only the formulas that can reach the front are evaluated.
-        """
-        exponent = scaling.y_exponent if abs(scaling.y_exponent) > _SAFE_EXPONENT else 0
-        unit = Scaling((), exponent)
-        loss_of = _Loss(X, y, sample_weight, unit)
-        sample = Sample(
-            Sample.rows_of(len(y), sample_weight), X.shape[1], loss_of.variance, len(operators)
-        )
-        hall = cls(
-            variable_names,
-            operators=operators,
-            maxsize=maxsize,
-            model_selection=model_selection,
-            sample=sample,
-            loss_floor=_ROUNDING * loss_of.mean_square,
-            loss_exponent=exponent,
-        )
-        pool = HallOfFame()
-        pool.extend(candidates)
-        for candidate in pool.ladder(max(_FEWEST_FORMULAS, _ROW_EVALUATIONS // len(y))):
-            shown = _spelled(scaling.to_user_units(candidate.expression), operators)
-            if shown is None:
-                continue
-            loss = loss_of(shown)
-            shorter = _spelled(_round_constants(shown).simplify(), operators)
-            if shorter is not None and shorter != shown:
-                shorter_loss = loss_of(shorter)
-                if shorter_loss <= max(loss * (1 + _ALMOST_EQUAL), hall.loss_floor):
-                    shown, loss = shorter, shorter_loss
-            if maxsize is None or shown.complexity() <= maxsize:
-                hall.add(Candidate(shown, loss, candidate.source))
-        hall._simplify_constants(loss_of, sample)
-        return hall
-
-    def _simplify_constants(self, loss_of: _Loss, sample: Sample) -> None:
-        """Let simple numbers take the place of constants on the front where the table agrees."""
-        some = loss_of.on_some_rows(_ROUNDING_ROWS)
-        sample = replace(
-            sample, n_rows=min(sample.n_rows, Sample.rows_of(len(some.y), some.weights))
-        )
-        tried: set[Expression] = set()
-        # A rival may take the place of a formula whose loss has risen a little; it is next.
-        while untried := [c for c in self.front if c.expression not in tried]:
-            for candidate in untried:
-                tried.add(candidate.expression)
-                simple, _ = with_simple_constants(
-                    candidate.expression, some.X, some.weights, some, sample, self.loss_floor
-                )
-                if simple == candidate.expression:
-                    continue
-                shorter = simple.simplify()
-                if shorter.complexity() < simple.complexity():
-                    simple = shorter if shorter.operators <= self.operators else simple
-                loss = loss_of(simple)
-                most = candidate.loss * np.exp(2.0 * MOST_TOLERATED / self.sample.n_rows)
-                if not loss <= max(most, self.loss_floor):
-                    continue  # the other rows can tell the two apart
-                del self._pool[candidate.expression.simplify().symbols]
-                self._front = self._frame = None
-                self.add(Candidate(simple, loss, candidate.source))
-
     # --- filling ------------------------------------------------------------------------------
     def add(self, candidate: Candidate) -> bool:
         """Add a formula; ``False`` where it brings nothing new.
@@ -229,13 +116,18 @@ class HallOfFame:
         known = self._pool.get(key)
         if known is not None:
             loss, known_loss = self._floored(candidate.loss), self._floored(known.loss)
-            better = loss < known_loss * (1 - _ALMOST_EQUAL)
-            as_good = loss <= known_loss * (1 + _ALMOST_EQUAL)
+            better = loss < known_loss * (1 - ALMOST_EQUAL)
+            as_good = loss <= known_loss * (1 + ALMOST_EQUAL)
             if not better and not (as_good and candidate.complexity < known.complexity):
                 return False
         self._pool[key] = candidate
         self._front = self._frame = None
         return True
+
+    def remove(self, candidate: Candidate) -> None:
+        """Take a formula out of the pool; ``KeyError`` where it is not there."""
+        del self._pool[candidate.expression.simplify().symbols]
+        self._front = self._frame = None
 
     def extend(self, candidates: Iterable[Candidate]) -> None:
         """Add several formulas."""
@@ -249,7 +141,7 @@ class HallOfFame:
     @property
     def candidates(self) -> list[Candidate]:
         """All formulas of the pool, by complexity and then loss."""
-        return sorted(self._pool.values(), key=lambda c: (c.complexity, c.loss))
+        return _sorted(self._pool.values())
 
     @property
     def front(self) -> list[Candidate]:
@@ -406,14 +298,7 @@ class HallOfFame:
         First the best of each complexity, then the second best of each, and so on, so that every
         size is represented; all differ in more than their constants.
         """
-        rank_at: dict[int, int] = {}
-        ranked = []
-        for candidate in self.candidates:
-            rank = rank_at.get(candidate.complexity, 0)
-            rank_at[candidate.complexity] = rank + 1
-            ranked.append((rank, candidate.complexity, candidate))
-        ranked.sort(key=lambda entry: entry[:2])
-        return [candidate for _, _, candidate in ranked[:n]]
+        return ladder(self._pool.values(), n)
 
     def guesses(
         self,
@@ -465,6 +350,22 @@ class HallOfFame:
         return guess_strings(ladder, rules)[:n]
 
 
+def _sorted(candidates: Iterable[Candidate]) -> list[Candidate]:
+    return sorted(candidates, key=lambda c: (c.complexity, c.loss))
+
+
+def ladder(candidates: Iterable[Candidate], n: int) -> list[Candidate]:
+    """The ``n`` best of some formulas; see :meth:`HallOfFame.ladder`."""
+    rank_at: dict[int, int] = {}
+    ranked = []
+    for candidate in _sorted(candidates):
+        rank = rank_at.get(candidate.complexity, 0)
+        rank_at[candidate.complexity] = rank + 1
+        ranked.append((rank, candidate.complexity, candidate))
+    ranked.sort(key=lambda entry: entry[:2])
+    return [candidate for _, _, candidate in ranked[:n]]
+
+
 def check_model_selection(rule: str) -> str:
     """Return the rule if it is one, else raise ValueError."""
     if rule not in MODEL_SELECTIONS:
@@ -472,54 +373,3 @@ def check_model_selection(rule: str) -> str:
             f"model_selection is {rule!r}; allowed are {', '.join(map(repr, MODEL_SELECTIONS))}."
         )
     return rule
-
-
-class _Loss:
-    """Weighted mean squared error of a formula, in units of ``10 ** (2 * unit.y_exponent)``."""
-
-    def __init__(self, X: Array, y: Array, weights: Array | None, unit: Scaling) -> None:
-        self.X = np.asfortranarray(X)  # one column after the other: the formulas read columns
-        self.y = y
-        self.weights = None if weights is None else weights / weights.sum()
-        self._unit = unit
-        self.mean_square = self._mean_square(y)
-
-    def __call__(self, expression: Expression) -> float:
-        with np.errstate(all="ignore"):
-            return self._mean_square(expression.evaluate(self.X) - self.y)
-
-    def _mean_square(self, values: Array) -> float:
-        with np.errstate(all="ignore"):
-            values = self._unit.scale_y(values)
-            if self.weights is None:
-                return float(np.mean(values * values))
-            return float(self.weights @ (values * values))
-
-    @property
-    def variance(self) -> float:
-        """Loss of the best constant."""
-        return self._mean_square(self.y - np.average(self.y, weights=self.weights))
-
-    def on_some_rows(self, most: int) -> _Loss:
-        """The same on at most so many rows, spread over the table."""
-        step = -(-len(self.y) // most)
-        weights = None if self.weights is None else self.weights[::step]
-        return _Loss(self.X[::step], self.y[::step], weights, self._unit)
-
-
-def _spelled(expression: Expression, operators: frozenset[str]) -> Expression | None:
-    """The formula in the allowed operators; ``None`` where they do not suffice."""
-    return expression if expression.operators <= operators else expression.lower(operators)
-
-
-def _round_constants(expression: Expression) -> Expression:
-    """Replace constants by a neighbour of at most 12 digits that rounding alone keeps them from.
-
-    Merging powers of ten leaves 0.30000000000000004 or 0.9999999999999998 behind; with 0.3 and 1
-    the formula is the one that was meant, and often shorter.
-    """
-    rounded = []
-    for constant in expression.constants:
-        near = float(f"{constant:.11e}")
-        rounded.append(near if abs(near - constant) <= 5e-15 * abs(constant) else constant)
-    return expression.with_constants(rounded)

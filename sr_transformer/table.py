@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, column_or_1d, validat
 
 from sr_transformer.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.scaling import Scaling
+from sr_transformer.user_units import in_user_units
 
 Array = np.ndarray
 
@@ -82,7 +83,7 @@ class UserTable:
         self, candidates: Iterable[Candidate], model_selection: str = "description_length"
     ) -> HallOfFame:
         """Hall of fame, in the user's units, of formulas of the scaled table."""
-        return HallOfFame.in_user_units(
+        return in_user_units(
             candidates,
             self.X,
             self.y,

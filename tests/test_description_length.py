@@ -13,6 +13,7 @@ from sr_transformer.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.proposal.constants import refit
 from sr_transformer.rounding import with_simple_constants
 from sr_transformer.scaling import Scaling
+from sr_transformer.user_units import in_user_units
 
 OPERATORS = frozenset({"+", "-", "*", "/", "^", "sin", "exp", "square", "sqrt"})
 
@@ -20,7 +21,7 @@ OPERATORS = frozenset({"+", "-", "*", "/", "^", "sin", "exp", "square", "sqrt"})
 def hall_of(X: np.ndarray, y: np.ndarray, texts: list[str], weight=None) -> HallOfFame:
     """Formulas with fitted constants, in a hall that knows their table."""
     fitted = [refit(Expression.parse(text), X, y, weight) for text in texts]
-    return HallOfFame.in_user_units(
+    return in_user_units(
         [Candidate(expression, loss, "transformer") for expression, loss in fitted],
         X, y, sample_weight=weight, scaling=Scaling.identity(X.shape[1]), operators=OPERATORS,
         maxsize=30, model_selection="description_length",

@@ -33,6 +33,7 @@ from sr_transformer.proposal.recombination import children
 from sr_transformer.proposal.relevance import relevant_columns
 from sr_transformer.proposal.sampling import NetworkSampler, Sampler
 from sr_transformer.scaling import Scaling
+from sr_transformer.user_units import in_user_units
 
 Array = np.ndarray
 
@@ -310,7 +311,7 @@ def propose(
         random_state=check_random_state(random_state),
         timeout_in_seconds=timeout_in_seconds,
     )
-    return HallOfFame.in_user_units(
+    return in_user_units(
         proposal.candidates, X, y, sample_weight=None, scaling=scaling, operators=operators,
         maxsize=maxsize, variable_names=variable_names,
     )  # fmt: skip

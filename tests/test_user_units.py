@@ -1,0 +1,87 @@
+"""Formulas of the scaled table, in the units of the user's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sr_transformer.expression import Expression
+from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
+from sr_transformer.hall_of_fame import Candidate, HallOfFame
+from sr_transformer.scaling import Scaling
+from sr_transformer.user_units import in_user_units
+
+ARITHMETIC = frozenset("+-*/")
+
+
+def hall_of(candidates: list[Candidate], X, y, **changes) -> HallOfFame:
+    settings = {
+        "sample_weight": None,
+        "scaling": Scaling.of(X, y),
+        "operators": frozenset(DEFAULT_BINARY + DEFAULT_UNARY),
+        "maxsize": 30,
+        **changes,
+    }
+    return in_user_units(candidates, X, y, **settings)
+
+
+def test_formulas_come_back_in_the_units_of_the_table_without_leftover_factors():
+    X = np.random.default_rng(0).uniform(1e5, 9e5, (50, 2))
+    y = X[:, 0] * X[:, 1]
+    scaling = Scaling.of(X, y)
+    factor = 10.0 ** (sum(scaling.x_exponents) - scaling.y_exponent)
+    formula = Expression(["*", "*", "c", "x0", "x1"], [factor * (1 + 3e-16)])
+    hall = hall_of([Candidate(formula, 0.0, "transformer")], X, y)
+    assert [c.expression.to_text() for c in hall] == ["x0 * x1"]
+    assert hall[0].loss == 0.0
+
+
+def test_loss_is_that_of_the_shown_formula_on_the_given_table():
+    rng = np.random.default_rng(1)
+    X = rng.uniform(1, 5, (40, 1)) * 1e-6
+    y = rng.uniform(1, 5, 40) * 1e9
+    weights = rng.uniform(0.1, 2, 40)
+    line = Candidate(Expression(["+", "*", "c", "x0", "c"], [0.3, 2.0]), 0.0, "transformer")
+    hall = hall_of([line], X, y, sample_weight=weights)
+    residual = hall[0].expression.evaluate(X) - y
+    assert hall[0].loss == pytest.approx(np.average(residual**2, weights=weights))
+    assert hall.to_frame()["loss"][0] == hall[0].loss
+
+
+@pytest.mark.parametrize("size", [1e300, 1e-300])
+def test_extreme_values_are_ranked_although_their_squares_leave_float64(size):
+    x = np.linspace(1.0, 4.0, 30)
+    X, y = x[:, None] * size, 2.0 * x * size
+    scaling = Scaling.of(X, y)
+    slope = 2.0 * 10.0 ** (scaling.x_exponents[0] - scaling.y_exponent)
+    candidates = [
+        Candidate(Expression(["c"], [5.0]), 1.0, "transformer"),
+        Candidate(Expression(["*", "c", "x0"], [slope]), 0.0, "transformer"),
+    ]
+    hall = hall_of(candidates, X, y)
+    assert [c.complexity for c in hall] == [1, 3]
+    np.testing.assert_allclose(hall[1].expression.evaluate(X), y)
+
+
+def test_formulas_keep_to_the_operators_and_the_size_limit():
+    X = np.random.default_rng(0).uniform(1, 5, (20, 2))
+    y = X[:, 0] ** 2
+    candidates = [
+        Candidate(Expression(["c"], [4.0]), 3.0, "transformer"),
+        Candidate(Expression(["square", "x0"]), 0.0, "transformer"),
+        Candidate(Expression(["sin", "x0"]), 1.0, "transformer"),
+        Candidate(Expression(["+", "*", "x0", "x0", "*", "x1", "x1"]), 0.1, "transformer"),
+    ]
+    hall = hall_of(candidates, X, y, operators=ARITHMETIC, maxsize=3, scaling=Scaling.identity(2))
+    assert [c.expression.symbols for c in hall] == [("c",), ("*", "x0", "x0")]
+
+
+def test_a_million_rows_take_a_few_seconds():
+    x = np.linspace(1.0, 4.0, 1_000_000)
+    constants = np.linspace(1.0, 4.0, 400)
+    candidates = [
+        Candidate(Expression(["+", "x0"] * (i % 9) + ["*", "c", "x0"], [c]), c, "transformer")
+        for i, c in enumerate(constants)
+    ]
+    hall = hall_of(candidates, x[:, None], 2 * x)
+    assert len(hall.candidates) <= 60
