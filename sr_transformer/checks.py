@@ -10,7 +10,7 @@ import numpy as np
 
 from sr_transformer.expression.operators import check_operators
 from sr_transformer.hall_of_fame import check_model_selection
-from sr_transformer.proposal.closed_forms import check_proposers
+from sr_transformer.proposal.proposers import check_proposers
 from sr_transformer.search.engine import SearchEngine
 
 Array = np.ndarray

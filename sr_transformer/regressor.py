@@ -16,7 +16,7 @@ from sr_transformer.checks import check_parameters, check_units
 from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.progress import Stages
-from sr_transformer.proposal.closed_forms import PROPOSERS
+from sr_transformer.proposal.proposers import PROPOSERS, TRANSFORMER
 from sr_transformer.search.engine import KEYBOARD, SearchEngine, resolve_engine
 from sr_transformer.search.seeding import (
     SeededSearch,
@@ -63,10 +63,11 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
         Number of formulas that the Transformer draws. ``None`` for as many as
         ``timeout_in_seconds`` allows; without a time limit, or with a search that follows, 256.
     proposers : sequence of str, default=all
-        What writes formulas before any search: ``"transformer"``, and the closed forms
+        What writes formulas before any search: ``"transformer"``; the closed forms
         ``"power-law"``, ``"linear"``, ``"polynomial"``, ``"rational"``, ``"additive"`` (sums of
-        functions of the columns) and ``"link"`` (a function of a sum), which take milliseconds.
-        Each is the ``source`` of its formulas. Without ``"transformer"`` no checkpoint is loaded.
+        functions of the columns) and ``"link"`` (a function of a sum), which take milliseconds;
+        and ``"repair"``, which changes and recombines the good formulas of the others. Each is the
+        ``source`` of its formulas. Without ``"transformer"`` no checkpoint is loaded.
     temperature : float, default=1.0
         Above 1 the draws are more varied, below 1 less.
     timeout_in_seconds : float or None, default=None
@@ -340,7 +341,7 @@ class SymbolicTransformerRegressor(MultiOutputMixin, RegressorMixin, BaseEstimat
 
         X, y = table.scaled_X, table.scaled_y
         with stages.measure("start"):
-            sampler = self._sampler() if "transformer" in self.proposers else None
+            sampler = self._sampler() if TRANSFORMER in self.proposers else None
         n_candidates = self.n_candidates
         if n_candidates is None and searching:
             n_candidates = DEFAULT_CANDIDATES

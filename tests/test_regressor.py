@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sr_transformer import Expression, SymbolicTransformerRegressor
 from sr_transformer.errors import CheckpointError, EngineFallbackWarning, EngineUnavailableError
 from sr_transformer.progress import Stages
-from sr_transformer.proposal.closed_forms import PROPOSERS
+from sr_transformer.proposal.proposers import PROPOSERS
 from sr_transformer.search.pysr import PySREngine
 
 COLUMNS = [
@@ -56,7 +56,7 @@ def test_front_is_a_table_from_simple_to_accurate(fitted):
     assert list(equations.columns) == COLUMNS
     assert equations["complexity"].is_monotonic_increasing
     assert equations["loss"].is_monotonic_decreasing
-    assert set(equations["source"]) <= {"constant", "repair", *PROPOSERS}
+    assert set(equations["source"]) <= {"constant", *PROPOSERS}
     assert fitted.engine_ == "transformer"
     assert not hasattr(fitted, "search_")
 

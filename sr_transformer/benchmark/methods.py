@@ -17,8 +17,8 @@ from sr_transformer import __version__
 from sr_transformer.errors import SRTransformerError
 from sr_transformer.expression.operators import DEFAULT_UNARY
 from sr_transformer.prior.stream import PRIOR_VERSION
-from sr_transformer.proposal.closed_forms import PROPOSERS
 from sr_transformer.proposal.propose import Proposal
+from sr_transformer.proposal.proposers import CLOSED_FORMS, PROPOSERS, REPAIR, TRANSFORMER
 from sr_transformer.proposal.sampling import PriorSampler
 from sr_transformer.regressor import SymbolicTransformerRegressor
 
@@ -147,7 +147,7 @@ class Proposing(Ours):
 
     def version(self) -> str:
         """This release and, where the network is asked, a hash of the weights."""
-        return f"{__version__} {_weights()}" if "transformer" in self.proposers else __version__
+        return f"{__version__} {_weights()}" if TRANSFORMER in self.proposers else __version__
 
     def _estimator(
         self, *, seconds: float, seed: int, n_candidates: int | None = None
@@ -162,7 +162,7 @@ class WithoutModel(Proposing):
     """``transformer`` with formulas from the prior: what learning adds."""
 
     def __init__(self) -> None:
-        super().__init__("prior", ["transformer"])
+        super().__init__("prior", [TRANSFORMER, REPAIR])
 
     def version(self) -> str:
         """This release and that of the prior."""
@@ -298,8 +298,8 @@ def _weights() -> str:
 
 METHODS: dict[str, Callable[[], Method]] = {
     "none": lambda: Proposing("none", PROPOSERS),
-    "transformer": lambda: Proposing("transformer", ["transformer"]),
-    "closed-forms": lambda: Proposing("closed-forms", PROPOSERS[1:]),
+    "transformer": lambda: Proposing("transformer", [TRANSFORMER, REPAIR]),
+    "closed-forms": lambda: Proposing("closed-forms", [*CLOSED_FORMS, REPAIR]),
     "pysr": lambda: Ours("pysr"),
     "operon": lambda: Ours("operon"),
     "operon-alone": OperonAlone,

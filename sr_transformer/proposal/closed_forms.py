@@ -27,11 +27,6 @@ from sr_transformer.proposal.subsets import Library, best_subsets, normal_equati
 
 Array = np.ndarray
 
-PROPOSERS = (
-    "transformer", "power-law", "linear", "polynomial", "rational", "additive", "link",
-)  # fmt: skip
-"""Where formulas can come from; those after the first are this module's."""
-
 _MOST_COLUMNS = 10  # beyond, only the linear proposer uses all columns
 _MOST_TERMS = 8
 _MOST_INNER_TERMS = 4  # of a numerator and denominator together, and below a link
@@ -41,29 +36,6 @@ _SHORT = 9  # complexity up to which an exact formula ends the search for others
 _WHOLE = 1e-9  # relative distance at which a constant is tried as a multiple of a half
 _ALMOST_EQUAL = 1e-6  # relative difference of two losses that does not matter
 _DENOMINATORS = (1, 2, 3, 4)  # of rounded exponents
-
-
-def check_proposers(proposers: Iterable[str]) -> tuple[str, ...]:
-    """Return the names if there are proposers of all of them.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, or none is given.
-    """
-    if isinstance(proposers, str):
-        raise ValueError(
-            f"proposers is the string {proposers!r}; give a list of names, such as [{proposers!r}]."
-        )
-    chosen = tuple(proposers)
-    for name in chosen:
-        if name not in PROPOSERS:
-            raise ValueError(
-                f"proposers holds {name!r}; allowed are {', '.join(map(repr, PROPOSERS))}."
-            )
-    if not chosen:
-        raise ValueError(f"proposers is empty; name some of {', '.join(map(repr, PROPOSERS))}.")
-    return chosen
 
 
 def constant_candidate(table: Table) -> Candidate:
@@ -90,7 +62,7 @@ def closed_form_candidates(
     columns : sequence of int
         Columns that matter, for all proposers but the linear one, which uses all.
     proposers : sequence of str
-        Names of :data:`PROPOSERS`; each is the source of its candidates.
+        Names of proposers; each is the source of its candidates.
     operators, maxsize
         What the candidates may use, and how long they may be.
     exact : float

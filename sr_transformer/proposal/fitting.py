@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count, pairwise
@@ -16,15 +16,15 @@ from sr_transformer.expression import Expression
 from sr_transformer.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.proposal.constants import loss_of, refit
 from sr_transformer.proposal.edits import Editor
+from sr_transformer.proposal.proposers import REPAIR, TRANSFORMER
+from sr_transformer.proposal.recombination import children
 from sr_transformer.proposal.repair import Repair, rescaled
 from sr_transformer.proposal.starts import refine, scout, scouting_rows
 
 Array = np.ndarray
 
-REPAIR = "repair"
-"""Source of formulas that were made out of others, whoever wrote those."""
-
 _REPAIR_ROUNDS = 3
+_PARENTS = 60  # best formulas that are recombined
 _POLISHED_PER_SIZE = 3
 _WORTH_POLISHING = 1.5  # times the loss of the front that a polished formula may have
 _KEPT_PER_SIZE = 20
@@ -94,7 +94,7 @@ class Fitter:
         formulas: Iterable[Expression],
         random_state: np.random.RandomState,
         pool: HallOfFame | None = None,
-        source: str = "transformer",
+        source: str = TRANSFORMER,
     ) -> list[Candidate]:
         """Fit the constants; formulas that differ in these alone are starts of one fit.
 
@@ -226,6 +226,29 @@ class Fitter:
             paid = n_rounds < _REPAIR_ROUNDS or (until is not None and now < until)
             if now > self.deadline or not paid or not repair.round():
                 break
+
+    def recombine(
+        self,
+        pool: HallOfFame,
+        n: int,
+        columns: Sequence[int],
+        seen: set[tuple[str, ...]],
+        random_state: np.random.RandomState,
+    ) -> None:
+        """Add formulas that are put together of parts of the pool's best.
+
+        Parameters
+        ----------
+        pool, seen, random_state
+            As for :meth:`repair`.
+        n : int
+            How many are tried.
+        columns : sequence of int
+            Columns that they may read.
+        """
+        parents = [c.expression for c in pool.ladder(_PARENTS) if c.complexity > 1]
+        formulas = children(parents, n, columns, self.operators, self.maxsize, seen, random_state)
+        pool.extend(self.fit(formulas, random_state, pool, REPAIR))
 
     def _useful_columns(self, pool: HallOfFame) -> list[int]:
         """The columns that good formulas use, those of the best first."""

@@ -21,15 +21,13 @@ from sr_transformer.expression.operators import (
 from sr_transformer.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.proposal.bags import Bags
 from sr_transformer.proposal.closed_forms import (
-    PROPOSERS,
-    check_proposers,
     closed_form_candidates,
     constant_candidate,
     is_settled,
 )
-from sr_transformer.proposal.fitting import REPAIR, Fitter, Table
+from sr_transformer.proposal.fitting import Fitter, Table
 from sr_transformer.proposal.long_tables import refined
-from sr_transformer.proposal.recombination import children
+from sr_transformer.proposal.proposers import PROPOSERS, REPAIR, TRANSFORMER, check_proposers
 from sr_transformer.proposal.relevance import relevant_columns
 from sr_transformer.proposal.sampling import NetworkSampler, Sampler
 from sr_transformer.scaling import Scaling
@@ -48,7 +46,6 @@ _POLISH_ROWS = 20_000
 _EXACT = 1e-20  # loss, relative to the mean square of y, at which a formula explains everything
 _RELEVANT_COLUMNS = 10  # as many as the network reads
 _STARTED_ANEW = 30  # best formulas that are fitted again where they are drawn again
-_PARENTS = 60  # best formulas that are recombined
 _EMPTY_CHUNKS = 3  # without any new formula: there are no more
 
 
@@ -111,7 +108,7 @@ def propose_candidates(
         vary it, see :class:`~sr_transformer.proposal.bags.Bags`.
     random_state : numpy.random.RandomState
     proposers : sequence of str
-        Names of :data:`~sr_transformer.proposal.closed_forms.PROPOSERS`.
+        Names of :data:`~sr_transformer.proposal.proposers.PROPOSERS`.
     sample_weight : ndarray of shape (n_rows,), optional
         Positive weights.
     timeout_in_seconds : float, optional
@@ -166,9 +163,10 @@ def propose_candidates(
     interrupted = False
     try:
         settled = any(is_settled(candidate, fitter.exact) for candidate in pool.front)
-        if not settled and "transformer" not in proposers:
-            with clock.measure("repair"):
-                fitter.repair(pool, seen, random_state)
+        if not settled and TRANSFORMER not in proposers:
+            if REPAIR in proposers:
+                with clock.measure("repair"):
+                    fitter.repair(pool, seen, random_state)
         elif not settled:
             speakable = _speakable(operators)
             bags = Bags(X, y, sampler, relevance, random_state)
@@ -194,15 +192,12 @@ def propose_candidates(
                 bags.adapt(n_new / n)
                 with clock.measure("fit"):
                     pool.extend(fitter.fit(formulas, random_state, pool))
-                with clock.measure("repair"):
-                    fitter.repair(pool, seen, random_state)
-                    if n_drawn > _CHUNK:
-                        parents = [c.expression for c in pool.ladder(_PARENTS) if c.complexity > 1]
-                        formulas = children(
-                            parents, n, columns, operators, maxsize, seen, random_state
-                        )
-                        pool.extend(fitter.fit(formulas, random_state, pool, REPAIR))
+                if REPAIR in proposers:
+                    with clock.measure("repair"):
                         fitter.repair(pool, seen, random_state)
+                        if n_drawn > _CHUNK:
+                            fitter.recombine(pool, n, columns, seen, random_state)
+                            fitter.repair(pool, seen, random_state)
                 pace = (time.perf_counter() - chunk_started) / n
                 if pool.front[-1].loss <= fitter.exact:
                     break
@@ -250,9 +245,9 @@ def propose(
         Number of formulas to draw. ``None`` for 256 or, with ``timeout_in_seconds``, as many as
         the time allows.
     proposers : sequence of str
-        What writes formulas: ``"transformer"``, and the closed forms ``"power-law"``,
-        ``"linear"``, ``"polynomial"``, ``"rational"``, ``"additive"`` and ``"link"``. Without
-        ``"transformer"`` no checkpoint is loaded.
+        What writes formulas: ``"transformer"``, the closed forms ``"power-law"``, ``"linear"``,
+        ``"polynomial"``, ``"rational"``, ``"additive"`` and ``"link"``, and ``"repair"``, which
+        changes the good ones of the others. Without ``"transformer"`` no checkpoint is loaded.
     binary_operators, unary_operators : sequence of str
         Operators that the formulas may use, by PySR's names.
     maxsize : int
@@ -302,7 +297,7 @@ def propose(
     proposal = propose_candidates(
         scaling.scale_X(X),
         scaling.scale_y(y),
-        sampler=_network_sampler(checkpoint, device) if "transformer" in proposers else None,
+        sampler=_network_sampler(checkpoint, device) if TRANSFORMER in proposers else None,
         proposers=proposers,
         operators=operators,
         maxsize=maxsize,

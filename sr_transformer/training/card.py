@@ -11,7 +11,7 @@ from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY, O
 from sr_transformer.model.checkpoint import LoadedModel, write_atomically
 from sr_transformer.model.vocabulary import N_VARIABLES
 from sr_transformer.prior.holdout import held_out_suites
-from sr_transformer.training.recovery import Evaluation, Row
+from sr_transformer.training.recovery import METHODS, Evaluation, Row
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,6 +22,8 @@ BY_HAND = "<!-- What follows is not overwritten by sr-transformer train --evalua
 _ENOUGH = 20  # problems of a kind from which on its share is called weak
 _WORST = 3
 _WIDTH = 100
+_REPAIRED = METHODS.index("model, repaired")
+_WITHOUT_MODEL = METHODS.index("no model, repaired")
 
 # What the metadata mean by a version of the prior.
 _PRIOR = {
@@ -42,7 +44,7 @@ def rich_table(evaluation: Evaluation) -> Table:
     table = Table(title="Recovered share of the problems", title_justify="left")
     table.add_column("problems")
     table.add_column("number", justify="right")
-    for method in ("model", "no model"):
+    for method in METHODS:
         for draws in evaluation.draws:
             table.add_column(f"{method}\n{draws:,}", justify="right")
     for row in evaluation.rows:
@@ -54,9 +56,7 @@ def rich_table(evaluation: Evaluation) -> Table:
 def markdown_table(evaluation: Evaluation) -> str:
     """The evaluation as a table in Markdown."""
     heads = ["problems", "number"]
-    heads += [
-        f"{method}, {draws:,}" for method in ("model", "no model") for draws in evaluation.draws
-    ]
+    heads += [f"{method}, {draws:,}" for method in METHODS for draws in evaluation.draws]
     lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
     lines += ["| " + " | ".join(_cells(row)) + " |" for row in evaluation.rows]
     return "\n".join(lines)
@@ -144,8 +144,9 @@ that leaves at most 2^-23 of the variance of 256 unseen noise-free rows unexplai
 with noise the constants are fitted to the noise-free values before the comparison, so that the form
 of the formula counts. It does not mean that the formula would be picked from the front: on noisy
 tables that is a further difficulty. *No model* is the same pipeline with formulas drawn from the
-prior in the place of the model's. Short formulas of this set occur in training, too, with other
-tables and constants.
+prior in the place of the model's; *repaired* adds the small changes by which the package improves
+good formulas, whoever drew them. The package's closed forms take no part. Short formulas of this
+set occur in training, too, with other tables and constants.
 
 ## Where it fails
 
@@ -171,22 +172,26 @@ def _measured(evaluation: Evaluation) -> str:
 
 def _failures(evaluation: Evaluation) -> str:
     """The kinds of problems with the smallest shares."""
+    average = evaluation.rows[0].shares[_REPAIRED][-1]
     rows = [row for row in evaluation.rows[1:] if row.n_problems >= _ENOUGH]
-    rows = [row for row in rows if row.with_model[-1] < evaluation.rows[0].with_model[-1]]
+    rows = [row for row in rows if row.shares[_REPAIRED][-1] < average]
     if not rows:
         return f"Too few problems to say: no kind below the average has {_ENOUGH} of them."
-    rows.sort(key=lambda row: row.with_model[-1])
+    rows.sort(key=lambda row: row.shares[_REPAIRED][-1])
     lines = [
-        f"The kinds with the smallest share recovered within {evaluation.draws[-1]:,} draws:",
+        f"The kinds with the smallest share recovered within {evaluation.draws[-1]:,} draws, with "
+        "repair:",
         "",
     ]
     for row in rows[:_WORST]:
-        missed = 1.0 - row.with_model[-1]
+        missed = 1.0 - row.shares[_REPAIRED][-1]
         lines.append(
             f"- {row.label}: {missed:.0%} of {row.n_problems} problems are not recovered "
-            f"({row.without_model[-1]:.0%} are recovered without a model)."
+            f"({row.shares[_WITHOUT_MODEL][-1]:.0%} are recovered without a model)."
         )
-    behind = [row.label for row in rows if row.with_model[-1] <= row.without_model[-1]]
+    behind = [
+        row.label for row in rows if row.shares[_REPAIRED][-1] <= row.shares[_WITHOUT_MODEL][-1]
+    ]
     if behind:
         lines += ["", f"No better than without a model: {'; '.join(behind)}."]
     return "\n".join(lines)
@@ -202,8 +207,7 @@ def _validation_text(evaluation: Evaluation) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    shares = [f"{share:.1%}" for share in (*row.with_model, *row.without_model)]
-    return [row.label, f"{row.n_problems:,}", *shares]
+    return [row.label, f"{row.n_problems:,}", *(f"{s:.1%}" for each in row.shares for s in each)]
 
 
 def _code(names: Iterable[str]) -> str:
