@@ -60,7 +60,15 @@ def test_fit_as_json_marks_one_row_as_selected(table):
     rows = json.loads(result.stdout)
     assert [row["selected"] for row in rows].count(True) == 1
     assert [row["complexity"] for row in rows] == sorted({row["complexity"] for row in rows})
-    assert set(rows[0]) == {"complexity", "loss", "score", "equation", "source", "selected"}
+    assert set(rows[0]) == {
+        "complexity",
+        "loss",
+        "score",
+        "description_length",
+        "equation",
+        "source",
+        "selected",
+    }
 
 
 def test_comment_lines_on_top_of_a_table_are_skipped():
