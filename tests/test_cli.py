@@ -6,7 +6,6 @@ import json
 import pickle
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -224,17 +223,15 @@ def test_training_from_the_command_line_writes_a_model_and_its_curves(tmp_path):
     assert "already holds a run" in error_of(*arguments, "--no-resume")
 
 
-def test_help_is_quick_and_loads_nothing_heavy():
+def test_help_loads_nothing_heavy():
     code = (
         "import sys; sys.argv = ['sr-transformer', '--help']\n"
         "from sr_transformer.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "print([m for m in ('torch', 'pandas', 'sympy', 'numpy') if m in sys.modules])"
     )
-    started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
     )
-    assert time.perf_counter() - started < 5
     assert done.stdout.strip().endswith("[]")
     assert "benchmark" in done.stdout

@@ -15,7 +15,7 @@ from sr_transformer.errors import CheckpointError, ExpressionError
 from sr_transformer.expression import OPERATORS, Expression
 from sr_transformer.model.checkpoint import load_model, save_model, write_atomically
 from sr_transformer.model.transformer import PRESETS, Transformer, _SquaredReLU, attend
-from sr_transformer.model.vocabulary import Vocabulary
+from sr_transformer.model.vocabulary import N_VARIABLES, Vocabulary
 
 VOCABULARY = Vocabulary()
 
@@ -181,7 +181,8 @@ def test_the_order_of_rows_does_not_matter(network):
 def test_any_number_of_rows_is_accepted(network, n_rows):
     memory = network.encode(*random_inputs(1, n_rows)[:2])
     config = PRESETS["tiny"]
-    assert memory.shape == (1, config.n_latents, config.encoder_width)
+    hints = N_VARIABLES + 1
+    assert memory.shape == (1, config.n_latents + hints, config.encoder_width)
     assert memory.isfinite().all()
 
 

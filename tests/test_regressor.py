@@ -28,18 +28,14 @@ def fitted(quick, product_table):
     return quick(n_candidates=64).fit(*product_table)
 
 
-def test_importing_the_package_is_quick_and_loads_nothing_heavy():
+def test_importing_the_package_loads_nothing_heavy():
     code = (
-        "import sys, time; start = time.perf_counter(); import sr_transformer;"
-        "print(time.perf_counter() - start);"
+        "import sys; import sr_transformer;"
         "print([m for m in ('torch', 'sympy', 'pandas', 'pysr', 'sklearn', 'scipy') "
         "if m in sys.modules])"
     )
-    seconds, loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    assert float(seconds) < 0.3
-    assert loaded == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_public_names_are_listed_and_others_refused():

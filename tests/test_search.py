@@ -6,7 +6,6 @@ import ast
 import subprocess
 import sys
 import textwrap
-import time
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -95,10 +94,9 @@ def test_pysr_by_name_raises_instead():
 
 
 @needs_no_pysr
-def test_both_answers_come_within_five_seconds_in_a_fresh_process():
+def test_a_fresh_process_finds_out_that_pysr_cannot_run_and_prints_nothing():
     code = """
-        import time, warnings
-        start = time.perf_counter()
+        import warnings
         from sr_transformer.search.engine import resolve_engine
         from sr_transformer.errors import EngineUnavailableError
         warnings.simplefilter("ignore")
@@ -106,19 +104,17 @@ def test_both_answers_come_within_five_seconds_in_a_fresh_process():
         try:
             resolve_engine("pysr")
         except EngineUnavailableError:
-            print(time.perf_counter() - start)
+            print("refused")
     """
     output = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
     ).stdout
-    assert float(output) < 5.0  # and nothing else on standard output
+    assert output == "refused\n"  # and nothing else on standard output
 
 
 def test_failed_import_is_tried_once_a_process():
-    PySREngine().unusable_reason()
-    start = time.perf_counter()
-    PySREngine().unusable_reason()
-    assert time.perf_counter() - start < 0.01
+    reason = PySREngine().unusable_reason()
+    assert PySREngine().unusable_reason() is reason
 
 
 def test_missing_package_is_told_apart_from_a_broken_one(monkeypatch):

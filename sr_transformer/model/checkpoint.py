@@ -20,7 +20,7 @@ from sr_transformer.errors import CheckpointError
 from sr_transformer.model.transformer import ModelConfig, Transformer
 from sr_transformer.model.vocabulary import Vocabulary
 
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
 """Changes when files of the new kind cannot be read by code for the old one."""
 
 

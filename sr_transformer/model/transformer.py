@@ -1,12 +1,14 @@
 """The whole network: a set of rows goes in, a formula comes out token by token.
 
 Rows are read without positions, through inducing points, so that the cost is linear in their
-number (Set Transformer, Lee et al. 2019); they are pooled into a fixed number of latents, the
-*memory*. A causal decoder with rotary positions (Su et al. 2021) reads the memory and writes the
-formula in prefix notation.
+number (Set Transformer, Lee et al. 2019); they are pooled into a fixed number of latents. Beside
+them stand *hints*, one for each column and one for the table, made of what simple statistics say
+(:mod:`sr_transformer.model.statistics`). Latents and hints together are the *memory*. A causal
+decoder with rotary positions (Su et al. 2021) reads the memory and writes the formula in prefix
+notation.
 
-Shapes: B tables, N rows, M latents, T tokens, S samples, H heads, W channels a head, D channels of
-the decoder, E of the encoder.
+Shapes: B tables, N rows, M latents and hints, T tokens, S samples, H heads, W channels a head,
+D channels of the decoder, E of the encoder.
 """
 
 from __future__ import annotations
@@ -17,6 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sr_transformer.model.statistics import (
+    N_COLUMN_STATISTICS,
+    N_TABLE_STATISTICS,
+    table_statistics,
+)
 from sr_transformer.model.vocabulary import N_VARIABLES, Vocabulary
 
 N_CELLS = N_VARIABLES + 1
@@ -39,7 +46,7 @@ class ModelConfig:
     head_width : int
         Channels of an attention head.
     n_inducing, n_latents : int
-        Inducing points through which rows see each other; latents of the memory.
+        Inducing points through which rows see each other; latents that sum the rows up.
     row_layers, latent_layers, decoder_layers : int
     encoder_expansion, expansion : int
         Hidden channels of the feed-forward layers, as multiples of their width.
@@ -204,6 +211,26 @@ class LatentLayer(nn.Module):
         return x + self.feed(self.norms[1](x))
 
 
+class Hints(nn.Module):
+    """What statistics say, as one latent for each column and one for the table."""
+
+    def __init__(self, c: ModelConfig) -> None:
+        super().__init__()
+        width = c.encoder_width
+        self.column = nn.Linear(N_COLUMN_STATISTICS, width, bias=False)
+        self.names = nn.Parameter(torch.randn(N_VARIABLES, width) * 0.5)
+        self.table = nn.Linear(N_TABLE_STATISTICS, width)
+        self.norms = nn.ModuleList(Norm(width) for _ in range(2))
+        self.feed = FeedForward(width, c.encoder_expansion)
+
+    def forward(self, table: Tensor, column_mask: Tensor) -> Tensor:
+        """Hints (B, 11, E) of tables (B, N, 11) of finite numbers."""
+        of_columns, of_table = table_statistics(table, column_mask)
+        columns = self.column(of_columns) + self.names * column_mask[..., None]
+        hints = self.norms[0](torch.cat((columns, self.table(of_table)[:, None]), 1))
+        return self.norms[1](hints + self.feed(hints))  # no larger than latents: they are to mix
+
+
 class Encoder(nn.Module):
     """From a table to its memory."""
 
@@ -217,6 +244,7 @@ class Encoder(nn.Module):
         self.latents = nn.Parameter(torch.randn(c.n_latents, width))
         self.norms = nn.ModuleList(Norm(width) for _ in range(3))
         self.pool = Attention(width, width, c.head_width)
+        self.hints = Hints(c)
         self.latent_layers = nn.ModuleList(LatentLayer(c) for _ in range(c.latent_layers))
         self.norm = Norm(width)
         byte = (torch.arange(256)[:, None] >> torch.arange(8) & 1) * 2.0 - 1.0
@@ -225,10 +253,10 @@ class Encoder(nn.Module):
     def features(self, table: Tensor, column_mask: Tensor) -> Tensor:
         """Features of each number (B, N, 11, 36): 32 bits as +-1, smooth ones, and a one.
 
-        All zero where the column is absent; finite for every float32 input.
+        All zero where the column is absent.
         """
         present = F.pad(column_mask.bool(), (0, 1), value=True)[:, None, :, None]
-        value = torch.nan_to_num(table.float(), nan=0.0).clamp(-1e30, 1e30).contiguous()
+        value = table.contiguous()
         octets = value.view(torch.uint8).unflatten(-1, (-1, 4)).int()
         # Row 256 of the table is zero: the "bits" of a column that is not there.
         bits = F.embedding(octets.masked_fill(~present, 256), self.bits_of_byte)
@@ -251,12 +279,14 @@ class Encoder(nn.Module):
 
     def forward(self, table: Tensor, column_mask: Tensor) -> Tensor:
         """Memory (B, M, E) of tables (B, N, 11) with column mask (B, 10)."""
+        table = torch.nan_to_num(table.float(), nan=0.0).clamp(-1e30, 1e30)
         rows = self.read_rows(self.features(table, column_mask))
         rows = rows + self.row_feed(self.norms[0](rows))
         for layer in self.row_layers:
             rows = layer(rows)
         latents = self.latents.expand(table.shape[0], -1, -1)
         latents = latents + self.pool(self.norms[1](latents), self.norms[2](rows))
+        latents = torch.cat((latents, self.hints(table, column_mask)), 1)
         for layer in self.latent_layers:
             latents = layer(latents)
         return self.norm(latents)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY, OPERATORS
 from sr_transformer.model.checkpoint import LoadedModel, write_atomically
+from sr_transformer.model.statistics import N_COLUMN_STATISTICS, N_TABLE_STATISTICS
 from sr_transformer.model.vocabulary import N_VARIABLES
 from sr_transformer.prior.holdout import held_out_suites
 from sr_transformer.training.recovery import METHODS, Evaluation, Row
@@ -88,9 +89,10 @@ def _card(model: LoadedModel, evaluation: Evaluation) -> str:
 ## What it is
 
 A Transformer of {n_parameters / 1e6:.2f} million parameters. It reads a table of numbers,
-up to {N_VARIABLES} columns and the target, and writes formulas in prefix notation that could
-have produced it. Its formulas are drafts: their constants are fitted afterwards, and the accurate
-ones are kept.
+up to {N_VARIABLES} columns and the target, row by row and through statistics of its columns
+({N_COLUMN_STATISTICS} numbers for each, {N_TABLE_STATISTICS} for the table), and writes formulas in
+prefix notation that could have produced it. Its formulas are drafts: their constants are fitted
+afterwards, and the accurate ones are kept.
 
 ## What it is for
 

@@ -12,7 +12,7 @@ import torch
 from sr_transformer.errors import CheckpointError
 from sr_transformer.training.data import DataConfig
 
-LEARNING_RATE = {"tiny": 2e-3, "small": 1e-3, "base": 6e-4}
+LEARNING_RATE = {"tiny": 4e-3, "small": 2e-3, "base": 6e-4}
 """Peak by preset."""
 
 
