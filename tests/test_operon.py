@@ -34,17 +34,19 @@ needs_operon = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 if MISSING is None:
     import pyoperon
 
-    from sr_transformer.search.operon_worker import (
+    from sr_transformer.search.operon_trees import (
         NODE_NAMES,
-        POPULATION,
         UnreadableTreeError,
         allowed_symbols,
         from_nodes,
-        individuals,
         read_front,
+        to_nodes,
+    )
+    from sr_transformer.search.operon_worker import (
+        POPULATION,
+        individuals,
         settings,
         starts,
-        to_nodes,
         training_rows,
         whole,
     )

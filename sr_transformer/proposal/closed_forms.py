@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.hall_of_fame import Candidate
+from sr_transformer.hall_of_fame import ALMOST_EQUAL, Candidate
 from sr_transformer.proposal.constants import loss_of, refit
 from sr_transformer.proposal.curves import curves
 from sr_transformer.proposal.fitting import Table
@@ -34,7 +34,6 @@ _ROUNDING = 1e-24  # share of a column's square
 _WORTH_REFITTING = 0.5  # share of the mean's loss
 _SHORT = 9  # complexity up to which an exact formula ends the search for others
 _WHOLE = 1e-9  # relative distance at which a constant is tried as a multiple of a half
-_ALMOST_EQUAL = 1e-6  # relative difference of two losses that does not matter
 _DENOMINATORS = (1, 2, 3, 4)  # of rounded exponents
 
 
@@ -144,7 +143,7 @@ class _Bench:
             rounded = self._spelled(formula.with_constants(near))
             if rounded is not None:
                 rounded_loss = loss_of(rounded, self.X, self.y, self.weight)
-                if rounded_loss <= max(loss * (1 + _ALMOST_EQUAL), self.exact):
+                if rounded_loss <= max(loss * (1 + ALMOST_EQUAL), self.exact):
                     shown, loss = rounded, rounded_loss
         if np.isfinite(loss):
             yield shown, loss

@@ -38,7 +38,7 @@ class TrainingConfig:
 
     preset: str = "small"
     seed: int = 0
-    learning_rate: float = 1e-3
+    learning_rate: float = LEARNING_RATE["small"]
     warm_up: int = 32_000
     weight_decay: float = 0.01
     data: DataConfig = field(default_factory=DataConfig)
