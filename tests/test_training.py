@@ -88,8 +88,17 @@ def test_workers_give_the_batches_in_order_from_any_place(n_workers, first_batch
 def test_ranks_have_chunks_of_their_own():
     with Feeder(0, DATA, rank=1, n_ranks=3) as feeder:
         for chunk in (1, 4):
-            for batch in make_chunk(0, chunk, DATA):
+            for batch in make_chunk(0, chunk, DATA, 3):
                 assert same(next(feeder), batch)
+
+
+def test_ranks_do_not_wait_for_each_other_because_of_longer_tables():
+    config = replace(DATA, groups=8)
+    ranks = [make_chunk(0, k, config, 3) for k in (3, 4, 5)]
+    n_rows = [[batch.tables.shape[1] for batch in batches] for batches in ranks]
+    assert n_rows[0] == n_rows[1] == n_rows[2]
+    assert len(set(n_rows[0])) > 1
+    assert not same(ranks[0][0], ranks[1][0])
 
 
 def test_a_killed_worker_is_replaced_and_nothing_is_lost():

@@ -98,9 +98,13 @@ def _grouped(stream: ExampleStream, n_rows: int, config: DataConfig) -> list[Bat
     ]
 
 
-def make_chunk(seed: int, index: int, config: DataConfig) -> list[Batch]:
-    """Batches of one chunk: always the same for the same arguments."""
-    rng = np.random.default_rng([seed, _TRAINING, index])
+def make_chunk(seed: int, index: int, config: DataConfig, n_ranks: int = 1) -> list[Batch]:
+    """Batches of one chunk: always the same for the same arguments.
+
+    Ranks wait for each other after every batch. So the chunks that they use at the same time have
+    the same numbers of rows, and batches of like length, in the same order.
+    """
+    rng = np.random.default_rng([seed, _TRAINING, index // n_ranks])
     stream = ExampleStream([seed, _TRAINING, index])
     weights = np.array(config.row_weights) / sum(config.row_weights)
     batches: list[Batch] = []
@@ -164,7 +168,7 @@ class Feeder(Iterator[Batch]):
         first = number * self.n_ranks + self.rank
         process = self._context.Process(
             target=_work,
-            args=(theirs, self.seed, self.config, first, self._n_workers * self.n_ranks),
+            args=(theirs, self.seed, self.config, first, self._n_workers, self.n_ranks),
             daemon=True,
             name="sr-transformer data",
         )
@@ -217,8 +221,15 @@ class Feeder(Iterator[Batch]):
         self.close()
 
 
-def _work(connection: Connection, seed: int, config: DataConfig, chunk: int, stride: int) -> None:
-    """Make every ``stride``-th chunk for ever; sending waits until the last one was taken."""
+def _work(
+    connection: Connection,
+    seed: int,
+    config: DataConfig,
+    chunk: int,
+    n_workers: int,
+    n_ranks: int,
+) -> None:
+    """Make every ``n_workers``-th chunk of a rank; sending waits until the last one was taken."""
     import signal
     import traceback
 
@@ -227,8 +238,8 @@ def _work(connection: Connection, seed: int, config: DataConfig, chunk: int, str
         os.nice(5)
     try:
         while True:
-            connection.send(make_chunk(seed, chunk, config))
-            chunk += stride
+            connection.send(make_chunk(seed, chunk, config, n_ranks))
+            chunk += n_workers * n_ranks
     except (BrokenPipeError, ConnectionResetError):
         return  # the trainer is gone
     except Exception:
