@@ -1,7 +1,8 @@
 """Batches from the prior, made by worker processes in an order that does not depend on them.
 
-Chunk ``k`` of a run is made from the seed ``(seed, k)`` alone, so the whole random state of a run's
-data is one counter, and any number of workers, or a replaced one, gives the same batches.
+Chunk ``k`` of a run is made from the seed ``(seed, k)`` and the number of ranks alone, so the whole
+random state of a run's data is one counter, and any number of workers, or a replaced one, gives the
+same batches.
 """
 
 from __future__ import annotations

@@ -100,8 +100,8 @@ def train(
     processes : int, optional
         Copies of the network that share each step (data parallel, by Fabric's ``ddp`` launcher,
         which runs the command of this process again for each): by default all GPUs, or one on a
-        CPU. Two processes of one thread do more on a CPU than one of two threads, most of all
-        where the machine has other work, because threads wait for each other at every operation.
+        CPU. On two idle cores two processes of one thread and one of two threads learn equally
+        fast: 171 and 165 examples a second of ``small``, where runs differ by a tenth and more.
     threads : int, optional
         CPU threads of torch in each process.
     workers : int, default=1
