@@ -59,7 +59,7 @@ def test_noise_has_the_size_it_is_said_to_have():
 def test_taught_formulas_are_in_their_canonical_spelling():
     examples = ExampleStream(4).batch(500, 16)
     other = sum(e.expression.simplify().symbols != e.expression.symbols for e in examples)
-    assert other <= 2  # coefficients that coincide can need a second round
+    assert other == 0
 
 
 def test_some_tables_have_columns_that_the_formula_does_not_read():

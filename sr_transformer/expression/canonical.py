@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cache
 
 import numpy as np
 
@@ -89,14 +90,18 @@ def number(value: float) -> Node:
     return Node("n", value, (), repr(value))
 
 
+@cache
+def variable(name: str) -> Node:
+    return Node("x", name, (), name)
+
+
 def _sum_node(constant: float, terms: Iterable[tuple[Node, float]]) -> Node:
-    body = tuple((t, _finite(c)) for t, c in terms)
-    constant = _finite(constant)
-    parts = [f"{c!r}*{t.full}" for t, c in body]
-    return Node("+", constant, body, f"({'+'.join(parts)}+{constant!r})")
+    body = tuple(terms)
+    parts = [t.full if c == 1.0 else f"{_finite(c)!r}*{t.full}" for t, c in body]
+    return Node("+", constant, body, f"({'+'.join(parts)}+{_finite(constant)!r})")
 
 
-def product_node(coefficient: float, factors: Iterable[tuple[Node, float]]) -> Node:
+def _product_node(coefficient: float, factors: Iterable[tuple[Node, float]]) -> Node:
     body = tuple(factors)
     full = "*".join([b.full if p == 1.0 else f"{b.full}^{p!r}" for b, p in body])
     if coefficient != 1.0:
@@ -108,7 +113,7 @@ def _without_coefficient(node: Node) -> Node:
     """The product with coefficient one."""
     if len(node.body) == 1 and node.body[0][1] == 1.0 and node.body[0][0].kind != "+":
         return node.body[0][0]
-    return product_node(1.0, node.body)
+    return _product_node(1.0, node.body)
 
 
 def _function_node(name: str, argument: Node) -> Node:
@@ -154,8 +159,9 @@ def add(parts: Iterable[tuple[Node, float]], constant: float = 0.0) -> Node:
         node, c = kept[0]
         if c == 1.0:
             return node
-        return product_node(c, node.body if node.kind == "*" else ((node, 1.0),))
-    kept.sort(key=_term_order)
+        return _product_node(c, node.body if node.kind == "*" else ((node, 1.0),))
+    if len(kept) > 1:
+        kept.sort(key=_term_order)
     return _sum_node(constant, kept)
 
 
@@ -224,13 +230,17 @@ def multiply(parts: Iterable[tuple[Node, float]], coefficient: float = 1.0) -> N
             if node.head > 0.0 and len(node.body) == 1:
                 waiting.append(_power_of_power(*node.body[0], exponent))
             else:
-                _put(factors, product_node(math.copysign(1.0, node.head), node.body), exponent)
+                if abs(node.head) != 1.0:
+                    node = multiply(node.body, math.copysign(1.0, node.head))
+                _put(factors, node, exponent)
         elif kind == "+":
             lead = node.body[0][1] if _is_integer(exponent) else abs(node.body[0][1])
-            if lead != 1.0:
+            if lead == 1.0:
+                _put(factors, node, exponent)
+            else:
                 coefficient = _times(coefficient, _real_power(lead, exponent))
                 node = add([(t, c / lead) for t, c in node.body], node.head / lead)
-            _put(factors, node, exponent)
+                waiting.append((node, exponent))  # another term may lead now
         elif kind == "f" and node.head == "exp":
             exponentials.append((node.body[0], exponent))
         elif kind == "f" and node.head == "abs" and _is_even(exponent):
@@ -312,7 +322,7 @@ def _finish_product(coefficient: float, factors: dict[str, list]) -> Node:
                 return add([(t, c * coefficient) for t, c in base.body], base.head * coefficient)
     if len(kept) > 1:
         kept.sort(key=_factor_order)
-    return product_node(coefficient, kept)
+    return _product_node(coefficient, kept)
 
 
 def power(base: Node, exponent: Node) -> Node:
@@ -362,9 +372,7 @@ def _logarithm(argument: Node) -> Node:
     if argument.kind == "*":
         size = abs(argument.head)
         if size != 1.0:
-            inner = product_node(math.copysign(1.0, argument.head), argument.body)
-            if argument.head > 0.0:
-                inner = _without_coefficient(inner)
+            inner = multiply(argument.body, math.copysign(1.0, argument.head))
             return add([(_logarithm(inner), 1.0)], math.log(size))
         if argument.head == 1.0 and len(argument.body) == 1:
             base, p = argument.body[0]

@@ -12,12 +12,12 @@ from sr_transformer.expression.canonical import (
     multiply,
     number,
     power,
-    product_node,
+    variable,
 )
 from sr_transformer.expression.expression import Expression
 from sr_transformer.expression.operators import ARITY
 
-_POWER_OF = {"square": 2.0, "cube": 3.0, "sqrt": 0.5, "inv": -1.0}
+_WHOLE_POWERS = {"square": 2.0, "cube": 3.0, "inv": -1.0}
 
 
 def simplify(formula: Expression) -> Expression:
@@ -34,9 +34,21 @@ def simplify(formula: Expression) -> Expression:
     return Expression._trusted(tuple(symbols), tuple(constants))
 
 
+class _Sum(list):
+    """``(term, coefficient)`` pairs of a sum that may still grow."""
+
+
+class _Product(list):
+    """``(base, exponent)`` pairs of a product that may still grow; exponents are whole."""
+
+
 def to_node(formula: Expression) -> Node:
-    """Convert a formula to canonical nodes."""
-    stack: list[Node] = []
+    """Convert a formula to canonical nodes.
+
+    Neighbouring sums are collected and put in order once, when something else takes them up, and
+    so are products: most of the work is in the putting in order.
+    """
+    stack: list[Node | _Sum | _Product] = []
     position = len(formula.constants)
     for symbol in reversed(formula.symbols):
         arity = ARITY.get(symbol, 0)
@@ -45,37 +57,48 @@ def to_node(formula: Expression) -> Node:
                 position -= 1
                 stack.append(number(formula.constants[position]))
             else:
-                stack.append(Node("x", symbol, (), symbol))
+                stack.append(variable(symbol))
             continue
         a = stack.pop()
         if arity == 1:
-            if symbol in _POWER_OF:
-                if a.kind == "x":
-                    stack.append(product_node(1.0, ((a, _POWER_OF[symbol]),)))
-                else:
-                    stack.append(multiply([(a, _POWER_OF[symbol])]))
+            if symbol in _WHOLE_POWERS:
+                p = _WHOLE_POWERS[symbol]
+                stack.append(_Product([(base, q * p) for base, q in _factors(a)]))
             elif symbol == "neg":
-                stack.append(add([(a, -1.0)]))
+                stack.append(_Sum([(term, -c) for term, c in _terms(a)]))
+            elif symbol == "sqrt":
+                stack.append(multiply([(_closed(a), 0.5)]))
             else:
-                stack.append(call(symbol, a))
+                stack.append(call(symbol, _closed(a)))
             continue
         b = stack.pop()
         if symbol == "+":
-            stack.append(add([(a, 1.0), (b, 1.0)]))
+            stack.append(_Sum(_terms(a) + _terms(b)))
         elif symbol == "-":
-            stack.append(add([(a, 1.0), (b, -1.0)]))
+            stack.append(_Sum(_terms(a) + [(term, -c) for term, c in _terms(b)]))
         elif symbol == "*":
-            if a.kind == "n" and b.kind == "x" and a.head not in (0.0, 1.0):
-                stack.append(product_node(a.head, ((b, 1.0),)))
-            else:
-                stack.append(multiply([(a, 1.0), (b, 1.0)]))
+            stack.append(_Product(_factors(a) + _factors(b)))
         elif symbol == "/":
-            stack.append(multiply([(a, 1.0), (b, -1.0)]))
+            stack.append(_Product(_factors(a) + [(base, -p) for base, p in _factors(b)]))
         elif symbol == "^":
-            stack.append(power(a, b))
+            stack.append(power(_closed(a), _closed(b)))
         else:
-            stack.append(extremum(symbol, a, b))
-    return stack[0]
+            stack.append(extremum(symbol, _closed(a), _closed(b)))
+    return _closed(stack[0])
+
+
+def _closed(part: Node | _Sum | _Product) -> Node:
+    if type(part) is _Product:
+        return multiply(part)
+    return add(part) if type(part) is _Sum else part
+
+
+def _terms(part: Node | _Sum | _Product) -> list[tuple[Node, float]]:
+    return part if type(part) is _Sum else [(_closed(part), 1.0)]
+
+
+def _factors(part: Node | _Sum | _Product) -> list[tuple[Node, float]]:
+    return part if type(part) is _Product else [(_closed(part), 1.0)]
 
 
 # --- back to prefix -------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ _FUNCTIONS = {
     "sinh": 0.15, "cosh": 0.15, "inv": 0.5,
 }  # fmt: skip
 _EXPONENTS = {1.0: 10.0, 2.0: 4.0, 3.0: 1.2, 0.5: 1.5, 4.0: 0.4, 1.5: 0.3, 5.0: 0.15, 6.0: 0.05}
+_VARIABLES = [f"x{i}" for i in range(10)]
 _N_VARIABLES = (0.22, 0.22, 0.2, 0.14, 0.09, 0.06, 0.03, 0.02, 0.01, 0.01)
 
 
@@ -114,9 +115,9 @@ class FormulaSampler:
         """Draw one formula, unsimplified."""
         random = self.random
         n_variables = self._n_variables.draw(random)
-        self._all = [f"x{i}" for i in range(n_variables)]
+        self._all = _VARIABLES[:n_variables]
         random.shuffle(self._all)
-        self._fresh = list(self._all)
+        self._fresh = self._all.copy()
         u = random.random()
         if u < 0.4:
             low = max(1, n_variables - 1)

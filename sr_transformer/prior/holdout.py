@@ -109,5 +109,12 @@ def is_held_out(expression: Expression) -> bool:
 
 
 def _outline(expression: Expression) -> str:
-    """The sorted functions of a formula: equal skeletons have equal outlines."""
-    return " ".join(sorted([s for s in expression.symbols if s in _FUNCTIONS]))
+    """The sorted functions and the number of variables: equal skeletons have equal outlines."""
+    functions, variables = [], set()
+    for symbol in expression.symbols:
+        if symbol in _FUNCTIONS:
+            functions.append(symbol)
+        elif symbol[0] == "x":
+            variables.add(symbol)
+    functions.sort()
+    return f"{len(variables)} {' '.join(functions)}"

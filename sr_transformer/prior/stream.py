@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.prior.formulas import Draft, FormulaSampler, FormulaShape
+from sr_transformer.prior.formulas import FormulaSampler, FormulaShape
 from sr_transformer.prior.holdout import is_held_out
 from sr_transformer.prior.tables import add_noise, random_inputs
 
@@ -22,6 +22,9 @@ PRIOR_VERSION = "1"
 
 MAX_VARIABLES = 10
 """Largest number of columns of an example, and of the network's input."""
+
+
+_DRAFTS = 256  # in one round; more of them fill the caches with their tables
 
 
 class Example(NamedTuple):
@@ -92,7 +95,10 @@ class ExampleStream(Iterator[Example]):
 
     def batch(self, n_examples: int, n_rows: int) -> list[Example]:
         """Examples that all have the same number of rows."""
-        return [self.draw(n_rows) for _ in range(n_examples)]
+        examples: list[Example] = []
+        while (missing := n_examples - len(examples)) > 0:
+            examples += self._round(min(missing * 3 // 2 + 1, _DRAFTS), n_rows)
+        return examples[:n_examples]
 
     def formula(self) -> Expression:
         """Draw a formula alone, simplified and within the size limit, without a table."""
@@ -104,48 +110,53 @@ class ExampleStream(Iterator[Example]):
     def draw(self, n_rows: int) -> Example:
         """Draw one example with the given number of rows."""
         while True:
-            example = self._try(self._sampler.draw(), n_rows)
-            if example is not None:
+            for example in self._round(1, n_rows):
                 return example
 
-    def _try(self, draft: Draft, n_rows: int) -> Example | None:
-        symbols, constants = draft
-        if len(symbols) > 3 * self.config.max_complexity:
-            return None
-        raw = Expression._trusted(tuple(symbols), tuple(constants))
-        n_columns = max(raw.variables, default=-1) + 1
-        if n_columns == 0:
-            return None
-        X = random_inputs(self._generator, n_rows, n_columns)
-        y = raw.evaluate(X)
-        if not np.isfinite(y).all():
-            # Logarithms, roots and ratios mostly live on positive inputs, and so do their users.
-            X = np.abs(X)
-            y = raw.evaluate(X)
-        size = _typical_size(y)
-        if size is None:
-            return None
-        exponent = round(math.log10(size))
-        if exponent:
-            y = y / 10.0**exponent
-            raw = Expression._trusted(("*", "c", *raw.symbols), (10.0**-exponent, *raw.constants))
-        expression = raw.simplify()
-        if not 1 < len(expression.symbols) <= self.config.max_complexity or not all(
-            1e-4 < abs(c) < 1e4 for c in expression.constants
-        ):
-            return None
-        used = expression.variables
-        if not used or is_held_out(expression):
-            return None
-        X, expression = self._place(X, expression, used)
-        y = add_noise(self._generator, y, self.config.share_clean)
-        return Example(X, y, expression)
+    def _round(self, n_drafts: int, n_rows: int) -> list[Example]:
+        """Examples from so many drafts, of which about two in three are kept.
 
-    def _place(
-        self, X: Array, expression: Expression, used: tuple[int, ...]
-    ) -> tuple[Array, Expression]:
+        Each step is done for all drafts before the next one, which is a third faster than example
+        by example: the processor's caches hold one step, and not all of them.
+        """
+        longest = 3 * self.config.max_complexity
+        drafts = [self._sampler.draw() for _ in range(n_drafts)]
+        formulas = [
+            Expression._trusted(tuple(symbols), tuple(constants))
+            for symbols, constants in drafts
+            if len(symbols) <= longest
+        ]
+        widths = [max(formula.variables, default=-1) + 1 for formula in formulas]
+        inputs = [
+            (formula, random_inputs(self._generator, n_rows, n_columns))
+            for formula, n_columns in zip(formulas, widths, strict=True)
+            if n_columns
+        ]
+        tables = [table for formula, X in inputs if (table := _scaled_table(formula, X))]
+        simple = [(formula.simplify(), X, y) for formula, X, y in tables]
+        kept = [
+            (formula, X, y)
+            for formula, X, y in simple
+            if self._fits(formula) and not is_held_out(formula)
+        ]
+        placed = [(*self._place(X, formula), y) for formula, X, y in kept]
+        return [
+            Example(X, add_noise(self._generator, y, self.config.share_clean), formula)
+            for X, formula, y in placed
+        ]
+
+    def _fits(self, formula: Expression) -> bool:
+        """Whether a simplified formula reads a variable and is neither too long nor extreme."""
+        return (
+            1 < len(formula.symbols) <= self.config.max_complexity
+            and all(1e-4 < abs(c) < 1e4 for c in formula.constants)
+            and bool(formula.variables)
+        )
+
+    def _place(self, X: Array, expression: Expression) -> tuple[Array, Expression]:
         """Drop the columns that simplification made idle, or keep and add idle ones."""
         n_rows = X.shape[0]
+        used = expression.variables
         if self._random.random() < self.config.share_idle:
             n_idle = self._random.choice((1, 1, 2, 3))
             n_idle = min(n_idle, MAX_VARIABLES - len(used))
@@ -168,6 +179,25 @@ class ExampleStream(Iterator[Example]):
             tuple(names.get(s, s) for s in expression.symbols), expression.constants
         )
         return placed, renamed if same_order else renamed.simplify()
+
+
+def _scaled_table(formula: Expression, X: Array) -> tuple[Expression, Array, Array] | None:
+    """Values of a formula at a magnitude around one, with the factor that this takes in it."""
+    y = formula.evaluate(X)
+    size = _typical_size(y)
+    if size is None and not np.isfinite(y).all():
+        # Logarithms, roots and ratios mostly live on positive inputs, and so do their users.
+        X = np.abs(X)
+        y = formula.evaluate(X)
+        size = _typical_size(y)
+    if size is None:
+        return None
+    exponent = round(math.log10(size))
+    if exponent:
+        y = y / 10.0**exponent
+        factor = 10.0**-exponent
+        formula = Expression._trusted(("*", "c", *formula.symbols), (factor, *formula.constants))
+    return formula, X, y
 
 
 def _typical_size(y: Array) -> float | None:

@@ -32,7 +32,7 @@ def random_inputs(generator: np.random.Generator, n_rows: int, n_columns: int) -
     for column, own in enumerate(draws):
         kind = shared if alike else _kind(own[0])
         d = draws[0] if same_range else own
-        X[:, column] = _column(generator, kind, n_rows, positive or own[1] < 0.25, d)
+        _fill(X[:, column], generator, kind, positive or own[1] < 0.25, d)
     return X
 
 
@@ -40,36 +40,53 @@ def _kind(u: float) -> str:
     return _KINDS[bisect(_KIND_LIMITS, u)]
 
 
-def _column(
-    generator: np.random.Generator, kind: str, n_rows: int, positive: bool, d: list[float]
-) -> Array:
+def _fill(
+    values: Array, generator: np.random.Generator, kind: str, positive: bool, d: list[float]
+) -> None:
+    """Fill one column, in place where that saves a copy."""
+    n_rows = values.size
     size = 10.0 ** (d[2] - 0.5)  # typical magnitude
     if kind == "log":
         half_decades = 0.25 + 1.25 * d[3]
-        values = size * 10.0 ** (half_decades * (2.0 * generator.random(n_rows) - 1.0))
-        return values if positive or d[5] < 0.8 else values * _signs(generator, n_rows)
-    if kind == "normal":
+        generator.random(out=values)
+        values *= 2.0 * half_decades
+        values -= half_decades
+        np.power(10.0, values, out=values)
+        values *= size
+        if not positive and d[5] >= 0.8:
+            values *= _signs(generator, n_rows)
+    elif kind == "normal":
         spread = 0.1 + 0.9 * d[3]
-        centre = 0.0 if d[4] < 0.5 and not positive else 1.0
-        values = size * (centre + spread * generator.standard_normal(n_rows))
-        return np.abs(values) if positive else values
-    if kind == "clusters":
+        generator.standard_normal(out=values)
+        values *= size * spread
+        if d[4] >= 0.5 or positive:
+            values += size
+        if positive:
+            np.abs(values, out=values)
+    elif kind == "clusters":
         n_clusters = 2 + int(4 * d[3])
         centres = generator.random(n_clusters) * 2.0
         if not positive:
             centres = 2.0 * centres - 2.0
-        values = centres[generator.integers(n_clusters, size=n_rows)]
-        values = values + 0.1 * d[4] * generator.standard_normal(n_rows)
-        return size * (np.abs(values) if positive else values)
-    low, high = _range(positive, d)
-    if kind == "series":
-        values = np.linspace(low, high, n_rows)
-    elif kind == "grid":
-        n_levels = 3 + int(22 * d[5] * d[5])
-        values = low + (high - low) / (n_levels - 1) * generator.integers(n_levels, size=n_rows)
+        values[:] = centres[generator.integers(n_clusters, size=n_rows)]
+        values += 0.1 * d[4] * generator.standard_normal(n_rows)
+        values *= size
+        if positive:
+            np.abs(values, out=values)
     else:
-        values = low + (high - low) * generator.random(n_rows)
-    return size * values
+        low, high = _range(positive, d)
+        if kind == "uniform":
+            generator.random(out=values)
+            step = high - low
+        elif kind == "series":
+            values[:] = np.arange(n_rows)
+            step = (high - low) / (n_rows - 1)
+        else:
+            n_levels = 3 + int(22 * d[5] * d[5])
+            values[:] = generator.integers(n_levels, size=n_rows)
+            step = (high - low) / (n_levels - 1)
+        values *= size * step
+        values += size * low
 
 
 def _range(positive: bool, d: list[float]) -> tuple[float, float]:
@@ -95,14 +112,16 @@ def add_noise(generator: np.random.Generator, y: Array, share_clean: float) -> A
     share_clean : float
         Probability that y is returned as it is.
     """
-    u, level, v = generator.random(3)
+    u, level, v = generator.random(3).tolist()
     if u < share_clean:
         return y
-    centred = y - y.mean()
-    spread = math.sqrt(float(centred @ centred) / y.size)
-    sigma = spread * 10.0 ** (-3.0 + 2.3 * level)
-    noisy = y + sigma * generator.standard_normal(y.shape[0])
+    n_rows = y.size
+    centred = y - y.sum() / n_rows
+    spread = math.sqrt(float(centred @ centred) / n_rows)
+    noisy = generator.standard_normal(n_rows)
+    noisy *= spread * 10.0 ** (-3.0 + 2.3 * level)
+    noisy += y
     if v < 0.1:
-        hit = generator.random(y.shape[0]) < 0.03
+        hit = generator.random(n_rows) < 0.03
         noisy[hit] += 3.0 * spread * generator.standard_normal(int(hit.sum()))
     return noisy

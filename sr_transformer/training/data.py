@@ -80,10 +80,11 @@ def collate(examples: list[Example], vocabulary: Vocabulary) -> Batch:
     tokens = np.full((len(examples), max(map(len, ids))), Vocabulary.PAD, np.int16)
     for i, (X, y, _) in enumerate(examples):
         n_columns = X.shape[1]
-        tables[i, :, :n_columns] = np.clip(X, -_LARGEST, _LARGEST)
-        tables[i, :, -1] = np.clip(y, -_LARGEST, _LARGEST)
+        tables[i, :, :n_columns] = X
+        tables[i, :, -1] = y
         column_mask[i, :n_columns] = True
         tokens[i, : len(ids[i])] = ids[i]
+    np.clip(tables, -_LARGEST, _LARGEST, out=tables)
     return Batch(tables, column_mask, tokens)
 
 
