@@ -20,13 +20,15 @@ from safetensors.torch import load_file, save_file
 
 from sr_transformer.errors import CheckpointError
 from sr_transformer.model.checkpoint import load_model
+from sr_transformer.model.transformer import PRESETS, Transformer
 from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.prior.stream import ExampleStream
 from sr_transformer.training import loop
 from sr_transformer.training.config import TrainingConfig
 from sr_transformer.training.data import DataConfig, Feeder, collate, make_chunk, validation_batches
-from sr_transformer.training.evaluate import validate
+from sr_transformer.training.evaluate import to_tensors, validate
 from sr_transformer.training.loop import export, train
+from sr_transformer.training.objective import Objective
 from sr_transformer.training.schedule import Schedule
 from sr_transformer.training.speed import measure_speed
 from sr_transformer.training.state import read_state
@@ -118,6 +120,29 @@ def test_an_error_in_a_worker_is_shown():
         pytest.raises(RuntimeError, match=r"failed on chunk 0(.|\n)*Traceback"),
     ):
         next(feeder)
+
+
+# --- objective ------------------------------------------------------------------------------------
+def test_figures_of_the_objective_are_those_of_a_validation():
+    network = Transformer(PRESETS["tiny"])
+    batches = validation_batches(32, 32)
+    tables, mask, read, targets = to_tensors(batches[0], torch.device("cpu"))
+    _, figures = Objective(torch.device("cpu"))(network(tables, mask, read), targets)
+    loss, right, n_symbols, _ = figures.tolist()
+    found = validate(network, batches, torch.device("cpu"))
+    assert loss / n_symbols == pytest.approx(found["loss"], rel=1e-5)
+    assert right / n_symbols == pytest.approx(found["token_accuracy"], rel=1e-5)
+
+
+def test_the_objective_forgives_a_neighbouring_constant_more_than_a_distant_one():
+    vocabulary = Vocabulary()
+    target = vocabulary.first_constant + 50
+    logits = torch.zeros(3, 1, len(vocabulary))
+    for row, place in enumerate((target, target + 1, target + 40)):
+        logits[row, 0, place] = 5.0
+    objective = Objective(torch.device("cpu"))
+    exact, near, far = (float(objective(row[None], torch.tensor([[target]]))[0]) for row in logits)
+    assert exact < near < far
 
 
 # --- schedule -------------------------------------------------------------------------------------

@@ -17,8 +17,6 @@ A run lives in one directory:
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -46,11 +44,11 @@ from sr_transformer.training.config import (
 from sr_transformer.training.data import Batch, DataConfig, Feeder, validation_batches
 from sr_transformer.training.evaluate import to_tensors, validate
 from sr_transformer.training.log import Log, Pace
+from sr_transformer.training.objective import Objective
 from sr_transformer.training.schedule import Schedule
 from sr_transformer.training.state import export, first_model, read_state
+from sr_transformer.training.stop import StopRequest
 
-_Z_LOSS = 1e-4
-_TARGET_WIDTH = 1.0  # bins over which a constant's target is spread
 _EMA_DECAY = 0.999
 
 
@@ -225,9 +223,7 @@ class _Run:
         self.model, self.optimizer = self.fabric.setup(network, optimizer)
         self.network = network
         self.average.to(self.fabric.device)
-        self.soft_targets = torch.tensor(
-            Vocabulary().soft_targets(_TARGET_WIDTH), dtype=torch.float32
-        ).to(self.fabric.device)
+        self.objective = Objective(self.fabric.device)
         self.step = self.examples = self.batches = 0
         self.seconds = 0.0
         self.totals = torch.zeros(6, device=self.fabric.device)  # since the last row of the log
@@ -336,7 +332,7 @@ class _Run:
         started = time.monotonic() - self.seconds
         saved_at = time.monotonic()
         pace = Pace(self.examples)
-        stop = _StopRequest()
+        stop = StopRequest()
         feeder = Feeder(
             self.config.data_seed,
             self.config.data,
@@ -392,12 +388,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         tables, mask, read, targets = to_tensors(batch, self.fabric.device)
-        logits = self.model(tables, mask, read).float()
-        valid = (targets != Vocabulary.PAD).float()
-        n_tokens = valid.sum()
-        log_z = logits.logsumexp(-1)
-        expected = (self.soft_targets[targets] * logits).sum(-1)
-        loss = ((log_z - expected + _Z_LOSS * log_z.square()) * valid).sum() / n_tokens
+        loss, figures = self.objective(self.model(tables, mask, read).float(), targets)
         self.fabric.backward(loss)
         norm = self.fabric.clip_gradients(
             self.model, self.optimizer, max_norm=1.0, error_if_nonfinite=False
@@ -410,18 +401,10 @@ class _Run:
         self.step += 1
         self.batches += 1
         self.examples += len(targets) * self.fabric.world_size
-        with torch.no_grad():
-            exact = log_z - logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-            right = (logits.argmax(-1) == targets) * valid
-            return torch.stack(
-                (
-                    (exact * valid).sum(), right.sum(), n_tokens, norm,
-                    (log_z * valid).sum(), torch.ones_like(norm),
-                )
-            )  # fmt: skip
+        return torch.cat((figures, torch.stack((norm, torch.ones_like(norm))))).detach()
 
     def _row(self, pace: Pace) -> dict[str, float]:
-        loss, right, n_tokens, norm, log_z, steps = self.totals.tolist()  # a GPU ends its work here
+        loss, right, n_tokens, log_z, norm, steps = self.totals.tolist()  # a GPU ends its work here
         n_tokens, steps = max(n_tokens, 1.0), max(steps, 1.0)
         return {
             "step": self.step,
@@ -457,23 +440,3 @@ class _Run:
             self.schedule.cool_down_from is not None,
             self.schedule.is_finished(self.progress),
         )
-
-
-class _StopRequest:
-    """SIGTERM and Ctrl-C end the loop after the current step instead of in the middle of one."""
-
-    def __init__(self) -> None:
-        self.wanted = False
-
-    def _ask(self, *_: object) -> None:
-        self.wanted = True
-
-    def __enter__(self) -> None:
-        self._before: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._ask)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
