@@ -165,10 +165,10 @@ _MADE_BY = "Written by `sr-transformer train --evaluate --card`."
 
 def _measured(evaluation: Evaluation) -> str:
     n, asked = len(evaluation.outcomes), evaluation.n_asked
-    limit = "" if n == asked else f" of the {asked:,} asked for (a time limit ended it)"
+    limit = "" if n == asked else f" A time limit left out the\nrest of {asked:,}."
     return (
-        f"Measured on {n:,} problems{limit} drawn from the prior with seeds of their own, half of "
-        "them without noise:\n8 to 1024 rows, all operators allowed, complexity up to 30."
+        f"Measured on {n:,} problems drawn from the prior with seeds of their own, half of them "
+        f"without noise:\n8 to 1024 rows, all operators allowed, complexity up to 30.{limit}"
     )
 
 
