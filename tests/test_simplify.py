@@ -100,3 +100,17 @@ def test_a_constant_that_underflows_takes_no_term_with_it():
 def test_a_constant_that_folds_to_infinity_leaves_the_formula_as_it_is():
     formula = Expression(["/", "x0", "-", "c", "c"], [1.0, 1.0])
     assert formula.simplify() is formula
+
+
+@pytest.mark.parametrize(
+    ("text", "spelling"),
+    [
+        ("log(3.0 * (x1 - x0))", "log(x1 - x0) + 1.0986122886681098"),
+        ("x0 * sqrt(4.0 * (x2 - x1))", "2.0 * x0 * sqrt(x2 - x1)"),
+        ("4.0 * sin(x1) / (-4.0 * (x0 - x1) - 4.0 * x0)", "-0.5 * sin(x1) / (x0 + -0.5 * x1)"),
+    ],
+)
+def test_a_sum_is_normalised_by_the_term_that_leads_in_the_end(text, spelling):
+    simplified = Expression.parse(text).simplify()
+    assert simplified == Expression.parse(spelling)
+    assert simplified.simplify() == simplified

@@ -21,7 +21,6 @@ from sr_transformer.prior.stream import Example, ExampleStream
 
 # The second word of every seed: what is drawn from one kind of stream is in none of the others.
 _TRAINING, _VALIDATION, PROBLEMS = 0, 1, 2
-_LARGEST = 1e30  # float32 holds it
 _MAX_DEATHS = 5
 
 
@@ -84,7 +83,6 @@ def collate(examples: list[Example], vocabulary: Vocabulary) -> Batch:
         tables[i, :, -1] = y
         column_mask[i, :n_columns] = True
         tokens[i, : len(ids[i])] = ids[i]
-    np.clip(tables, -_LARGEST, _LARGEST, out=tables)
     return Batch(tables, column_mask, tokens)
 
 
