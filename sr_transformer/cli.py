@@ -206,6 +206,9 @@ def train(
         str, typer.Option(help="Numbers of drawn formulas within which it counts as found")
     ] = "32,256,1024",
     seconds: Annotated[float | None, typer.Option(help="Time limit of the evaluation")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Its outcomes; a stopped evaluation goes on from here")
+    ] = None,
     card: Annotated[Path | None, typer.Option(help="Model card to write after it")] = None,
 ) -> None:
     """Train a model; it may be stopped at any time and goes on when it is started again."""
@@ -213,12 +216,13 @@ def train(
         if evaluate:
             if directory is not None:
                 fail(f"--evaluate trains nothing in {directory}; name a model with --checkpoint.")
-            _evaluate(checkpoint, problems, draws, seconds, device, workers, card)
+            _evaluate(checkpoint, problems, draws, seconds, device, workers, out, card)
             return
         if directory is None:
             fail("name a folder for the run, or --evaluate to measure a model.")
-        if card is not None:
-            fail("--card is written by an evaluation only; add --evaluate.")
+        for name, path in {"--out": out, "--card": card}.items():
+            if path is not None:
+                fail(f"{name} is written by an evaluation only; add --evaluate.")
         _require_lightning()
         from sr_transformer.training.loop import train as run_training
 
@@ -385,11 +389,12 @@ def _require_lightning() -> None:
 
 def _evaluate(
     checkpoint: str, problems: int, draws: str, seconds: float | None, device: str,
-    workers: int, card: Path | None,
+    workers: int, out: Path | None, card: Path | None,
 ) -> None:  # fmt: skip
     """Measure a model, print the table, and write the card."""
-    if card is not None:
-        _check_writable(card)
+    for path in (out, card):
+        if path is not None:
+            _check_writable(path)
     try:
         numbers = tuple(int(number) for number in draws.split(","))
     except ValueError:
@@ -409,7 +414,7 @@ def _evaluate(
         task = bar.add_task("problems", total=problems)
         evaluation = evaluate_recovery(
             model.path, n_problems=problems, draws=numbers, seconds=seconds, device=device,
-            n_jobs=workers, report=lambda done: bar.update(task, completed=done),
+            n_jobs=workers, out=out, report=lambda done: bar.update(task, completed=done),
         )  # fmt: skip
     done = len(evaluation.outcomes)
     if done < problems:

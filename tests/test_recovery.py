@@ -108,6 +108,34 @@ def test_a_time_limit_ends_the_evaluation_with_what_was_done(checkpoint):
     assert result.n_asked == 5
 
 
+def test_a_stopped_evaluation_goes_on_from_its_file(checkpoint, tmp_path):
+    settings = {"draws": (2, 4), "device": "cpu", "out": tmp_path / "outcomes.jsonl"}
+    evaluate_recovery(checkpoint, n_problems=2, **settings)
+    first, second = map(json.loads, settings["out"].read_text().splitlines())
+    assert (first["problem"], second["problem"]) == (0, 1)
+    # What was measured is believed; what was cut off by a crash is measured again.
+    first["needed"] = [2, None, 2, 4]
+    settings["out"].write_text(f"{json.dumps(first)}\n{json.dumps(second)[:-9]}")
+    done = []
+    whole = evaluate_recovery(checkpoint, n_problems=3, **settings, report=done.append)
+    assert done == [2, 3]
+    assert whole.outcomes[0].needed == (2, None, 2, 4)
+    assert list(whole.outcomes[1].needed) == second["needed"]
+    assert len(settings["out"].read_text().splitlines()) == 3
+    # Another measurement shares nothing with it, though it may share the file.
+    fewer = evaluate_recovery(checkpoint, n_problems=1, **{**settings, "draws": (2,)})
+    assert len(settings["out"].read_text().splitlines()) == 4
+    assert fewer.draws == (2,)
+
+
+def test_a_file_of_something_else_is_refused(checkpoint, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("x,y\n1,2\n")
+    with pytest.raises(ValueError, match=r"line 1 of .*table\.csv is not an outcome"):
+        evaluate_recovery(checkpoint, n_problems=1, out=path)
+    assert path.read_text() == "x,y\n1,2\n"
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -213,7 +241,8 @@ def test_the_command_prints_the_table_and_writes_the_card(checkpoint, tmp_path):
     [
         (["folder", "--evaluate"], "--evaluate trains nothing in folder"),
         ([], "name a folder for the run"),
-        (["folder", "--card", "card.md"], "add --evaluate"),
+        (["folder", "--card", "card.md"], "--card is written by an evaluation only"),
+        (["folder", "--out", "outcomes.jsonl"], "--out is written by an evaluation only"),
         (["--evaluate", "--card", "/nowhere/card.md"], "/nowhere does not exist"),
         (["--evaluate", "--draws", "many"], "--draws is 'many'"),
         (["--evaluate", "--draws", "8,4"], "must ascend"),

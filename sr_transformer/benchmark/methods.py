@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from hashlib import blake2s
 from importlib import metadata
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -291,9 +290,9 @@ def _gplearn_functions() -> list[Any]:
 @cache
 def _weights() -> str:
     """Short hash of the default checkpoint."""
-    from sr_transformer.model.checkpoint import default_checkpoint
+    from sr_transformer.model.checkpoint import default_checkpoint, weights_hash
 
-    return blake2s(default_checkpoint().read_bytes(), digest_size=4).hexdigest()
+    return weights_hash(default_checkpoint())
 
 
 METHODS: dict[str, Callable[[], Method]] = {

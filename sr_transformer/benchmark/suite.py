@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +13,7 @@ import numpy as np
 
 from sr_transformer.benchmark.methods import Method, make_method
 from sr_transformer.benchmark.problems import Problem, Table, read_catalogue
+from sr_transformer.json_lines import append_record, read_records
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -119,15 +118,13 @@ def run(
         *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(),
         TimeRemainingColumn(),
     )  # fmt: skip
-    with out.open("a", encoding="utf-8") as file, Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console) as progress:
         bar = progress.add_task("benchmark", total=len(tasks), completed=len(tasks) - len(missing))
         for problem, method in missing:
             progress.update(bar, description=f"{problem.catalogue}/{problem.name} {method.name}")
             result = run_one(problem, method, settings)
             done[_key(result)] = result
-            file.write(json.dumps(result) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+            append_record(out, result)
             progress.advance(bar)
     return [done[key] for key in keys]
 
@@ -188,24 +185,7 @@ def read_results(path: str | Path) -> list[Result]:
     ValueError
         If a line is not a result.
     """
-    path = Path(path)
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    complete = content[: content.rfind(b"\n") + 1]
-    if len(complete) < len(content):
-        path.write_bytes(complete)
-    results = []
-    for number, line in enumerate(complete.decode("utf-8").splitlines(), start=1):
-        try:
-            result = json.loads(line)
-            _key(result)
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"line {number} of {path} is not a benchmark result; give --out another file."
-            ) from error
-        results.append(result)
-    return results
+    return read_records(Path(path), _key, "a benchmark result")
 
 
 def print_summary(results: Iterable[Result], console: Console) -> None:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from hashlib import blake2s
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,11 @@ def default_checkpoint() -> Path:
             "Install the package again, or pass the path of a checkpoint."
         )
     return found[0]
+
+
+def weights_hash(path: Path) -> str:
+    """Short hash of a checkpoint, by which measurements say what was measured."""
+    return blake2s(path.read_bytes(), digest_size=4).hexdigest()
 
 
 def load_model(checkpoint: str | Path = "default", device: str = "auto") -> LoadedModel:

@@ -21,15 +21,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
 
+from sr_transformer import __version__
 from sr_transformer.expression import Expression
 from sr_transformer.expression.operators import OPERATORS
 from sr_transformer.hall_of_fame import Candidate
-from sr_transformer.model.checkpoint import load_model
+from sr_transformer.json_lines import Record, append_record, read_records
+from sr_transformer.model.checkpoint import load_model, weights_hash
 from sr_transformer.prior.stream import Example, ExampleStream, PriorConfig
 from sr_transformer.proposal.constants import loss_of, refit
 from sr_transformer.proposal.propose import propose_candidates
@@ -174,6 +176,7 @@ def evaluate_recovery(
     seconds: float | None = None,
     device: str = "auto",
     n_jobs: int = 1,
+    out: str | Path | None = None,
     report: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Measure a model on problems of the prior that are always the same.
@@ -191,8 +194,11 @@ def evaluate_recovery(
         ``"auto"`` or a torch device.
     n_jobs : int, default=1
         Processes that solve problems. Each problem has seeds of its own.
+    out : str or Path, optional
+        File of JSON lines to which each outcome is appended. What it holds already, of the same
+        model, numbers of draws and release, is not measured again.
     report : callable, optional
-        Called after each problem with the number of those done.
+        Called after each problem with the number of those done, those in ``out`` included.
 
     Returns
     -------
@@ -201,7 +207,7 @@ def evaluate_recovery(
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a number is out of range, or ``out`` is a file of something else.
     CheckpointError
         If the model cannot be loaded.
     """
@@ -213,24 +219,45 @@ def evaluate_recovery(
         raise ValueError(f"the time limit is {seconds} s; it must be above 0.")
     model = load_model(checkpoint, device)
     deadline = np.inf if seconds is None else time.monotonic() + seconds
+    measured = {"model": weights_hash(model.path), "draws": list(draws), "version": __version__}
+    done = {} if out is None else _read_outcomes(Path(out), measured)
     batches = validation_batches(_VALIDATION_EXAMPLES, 64)
     validation = validate(model.network, batches, model.device)
+    outcomes = {index: done[index] for index in range(n_problems) if index in done}
+    missing = [index for index in range(n_problems) if index not in done]
 
     def waiting() -> Iterator[int]:
-        for index in range(n_problems):
-            if index and time.monotonic() > deadline:
+        for index in missing:
+            if (outcomes or index != missing[0]) and time.monotonic() > deadline:
                 return
             yield index
 
     solved = Parallel(n_jobs=n_jobs, return_as="generator", batch_size=1)(
         delayed(solve)(index, str(model.path), str(model.device), draws) for index in waiting()
     )
-    outcomes: list[Outcome] = []
-    for outcome in solved:
-        outcomes.append(outcome)
+    for index, outcome in zip(missing, solved, strict=False):
+        outcomes[index] = outcome
+        if out is not None:
+            append_record(Path(out), {**measured, "problem": index, **outcome._asdict()})
         if report is not None:
             report(len(outcomes))
-    return Evaluation(tuple(outcomes), validation, n_problems, draws)
+    in_order = tuple(outcomes[index] for index in sorted(outcomes))
+    return Evaluation(in_order, validation, n_problems, draws)
+
+
+def _read_outcomes(path: Path, measured: Record) -> dict[int, Outcome]:
+    """The outcomes that a file holds of the same measurement, by problem."""
+
+    def key(record: Record) -> tuple[Any, ...]:
+        return tuple(record[name] for name in (*measured, "problem", *Outcome._fields))
+
+    return {
+        record["problem"]: Outcome(
+            record["complexity"], record["n_variables"], record["noisy"], tuple(record["needed"])
+        )
+        for record in read_records(path, key, "an outcome of an evaluation")
+        if measured.items() <= record.items()
+    }
 
 
 def make_problem(index: int) -> Problem:
