@@ -35,6 +35,15 @@ def test_examples_keep_to_the_bounds_of_the_configuration():
         assert example.expression.variables == tuple(range(example.X.shape[1]))
 
 
+def test_tables_have_two_rows_at_least():
+    stream = ExampleStream(4)
+    assert stream.draw(2).X.shape[0] == 2
+    assert [len(example.y) for example in stream.batch(3, 2)] == [2, 2, 2]
+    for make in (stream.draw, lambda n_rows: stream.batch(3, n_rows)):
+        with pytest.raises(ValueError, match=r"n_rows is 1; .* at least 2 rows"):
+            make(1)
+
+
 def test_clean_examples_are_exactly_their_formula_and_tables_have_magnitude_one():
     sizes = []
     for example in ExampleStream(1, PriorConfig(share_clean=1.0)).batch(300, 50):

@@ -97,6 +97,11 @@ class ExampleStream(Iterator[Example]):
         """Examples that all have the same number of rows.
 
         They are drawn together, so they are not those that as many calls of :meth:`draw` give.
+
+        Raises
+        ------
+        ValueError
+            If ``n_rows`` is below 2.
         """
         examples: list[Example] = []
         while (missing := n_examples - len(examples)) > 0:
@@ -111,7 +116,13 @@ class ExampleStream(Iterator[Example]):
                 return expression
 
     def draw(self, n_rows: int) -> Example:
-        """Draw one example with the given number of rows."""
+        """Draw one example with the given number of rows.
+
+        Raises
+        ------
+        ValueError
+            If ``n_rows`` is below 2.
+        """
         while True:
             for example in self._round(1, n_rows):
                 return example
@@ -122,6 +133,8 @@ class ExampleStream(Iterator[Example]):
         Each step is done for all drafts before the next one, which takes three tenths less time
         than example by example: the processor's caches hold one step, and not all of them.
         """
+        if n_rows < 2:
+            raise ValueError(f"n_rows is {n_rows}; values differ in tables of at least 2 rows.")
         longest = 3 * self.config.max_complexity
         drafts = [self._sampler.draw() for _ in range(n_drafts)]
         formulas = [
