@@ -249,7 +249,7 @@ def train(
 def benchmark_suite(
     catalogues: Annotated[list[Path], typer.Argument(help="Problem catalogues in YAML")],
     methods: Annotated[
-        str, typer.Option(help="Comma-separated: none, pysr, prior, gplearn")
+        str, typer.Option(help="Comma-separated; an unknown name shows all")
     ] = "none,prior",
     seconds: Annotated[float, typer.Option(help="Seconds for each fit")] = 10.0,
     rows: Annotated[int, typer.Option(help="Rows of each table")] = 200,

@@ -147,8 +147,13 @@ def test_a_missing_catalogue_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["none", "transformer", "closed-forms", "operon", "operon-alone", "prior", "gplearn"]
-)
+    "name",
+    [
+        "none", "transformer", "closed-forms", "operon", "operon-alone", "prior", "gplearn",
+        pytest.param("pysr", marks=pytest.mark.pysr),
+        pytest.param("pysr-alone", marks=pytest.mark.pysr),
+    ],
+)  # fmt: skip
 def test_methods_answer_with_a_formula_within_the_time(name):
     method = make_method(name)
     if reason := method.unusable_reason():
@@ -159,7 +164,7 @@ def test_methods_answer_with_a_formula_within_the_time(name):
     assert answer.predict(X).shape == (50,)
     assert answer.complexity >= 1
     assert answer.formula
-    if name == "operon-alone":
+    if name.endswith("-alone"):
         assert not {"encode", "sample", "fit"} & set(answer.timings)
     elif name != "gplearn":
         assert {"encode", "sample", "fit", "select"} <= set(answer.timings)

@@ -209,6 +209,13 @@ def test_what_was_added_to_a_card_by_hand_stays(checkpoint, tmp_path):
     assert card.endswith(BY_HAND + "\n\n## Ablations\n\nNone yet.\n")
 
 
+def test_the_card_in_the_package_is_about_the_model_in_the_package():
+    model = load_model("default", "cpu")
+    card = model.path.with_name("MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card.startswith(f"# {model.path.name}\n")
+    assert f"| examples seen | {model.metadata['examples_seen']:,} |" in card
+
+
 def test_the_suites_that_are_held_out_are_named():
     suites = held_out_suites()
     assert len(suites) > 15

@@ -95,8 +95,7 @@ class Ours:
 
     def version(self) -> str:
         """This release and a hash of the weights; the engine's release where there is one."""
-        package = {"operon": "pyoperon"}.get(self.name, self.name)
-        return f"{__version__} {_weights()} {package} {metadata.version(package)}"
+        return f"{__version__} {_weights()} {_release(self.name)}"
 
     def prepare(self) -> None:
         """Load the network, and start the engine."""
@@ -116,12 +115,10 @@ class Ours:
     def _estimator(
         self, *, seconds: float, seed: int, n_candidates: int | None = None
     ) -> SymbolicTransformerRegressor:
-        if self.name == "pysr":
-            # A seed would make PySR run on one core.
-            return SymbolicTransformerRegressor("pysr", timeout_in_seconds=seconds)
         return SymbolicTransformerRegressor(
-            self.name, n_candidates=n_candidates, timeout_in_seconds=seconds, random_state=seed
-        )
+            self.name, n_candidates=n_candidates, timeout_in_seconds=seconds,
+            random_state=_seed_of(self.name, seed),
+        )  # fmt: skip
 
 
 class Proposing(Ours):
@@ -183,24 +180,33 @@ class _PriorRegressor(SymbolicTransformerRegressor):
         return PriorSampler()
 
 
-class OperonAlone(Ours):
-    """Operon as ``operon`` runs it, for all of the time and without formulas to start from."""
+class Alone(Ours):
+    """An engine as the estimator runs it, for all of the time and without formulas to start from.
 
-    def __init__(self) -> None:
-        super().__init__("operon-alone")
+    Parameters
+    ----------
+    engine : str
+        The method whose engine it is.
+    """
+
+    def __init__(self, engine: str) -> None:
+        super().__init__(f"{engine}-alone")
+        self.engine = engine
 
     def unusable_reason(self) -> str | None:
-        """Why Operon cannot run here."""
-        return Ours("operon").unusable_reason()
+        """Why the engine cannot run here."""
+        return Ours(self.engine).unusable_reason()
 
     def version(self) -> str:
         """This release and the engine's; no weights are in use."""
-        return f"{__version__} pyoperon {metadata.version('pyoperon')}"
+        return f"{__version__} {_release(self.engine)}"
 
     def _estimator(
         self, *, seconds: float, seed: int, n_candidates: int | None = None
     ) -> SymbolicTransformerRegressor:
-        return _UnseededRegressor("operon", timeout_in_seconds=seconds, random_state=seed)
+        return _UnseededRegressor(
+            self.engine, timeout_in_seconds=seconds, random_state=_seed_of(self.engine, seed)
+        )
 
 
 class _UnseededRegressor(SymbolicTransformerRegressor):
@@ -287,6 +293,17 @@ def _gplearn_functions() -> list[Any]:
     return functions
 
 
+def _release(engine: str) -> str:
+    """Name and version of an engine's package."""
+    package = {"operon": "pyoperon"}.get(engine, engine)
+    return f"{package} {metadata.version(package)}"
+
+
+def _seed_of(engine: str, seed: int) -> int | None:
+    """The estimator's seed; none for PySR, which would run on one core with it."""
+    return None if engine == "pysr" else seed
+
+
 @cache
 def _weights() -> str:
     """Short hash of the default checkpoint."""
@@ -301,7 +318,8 @@ METHODS: dict[str, Callable[[], Method]] = {
     "closed-forms": lambda: Proposing("closed-forms", [*CLOSED_FORMS, REPAIR]),
     "pysr": lambda: Ours("pysr"),
     "operon": lambda: Ours("operon"),
-    "operon-alone": OperonAlone,
+    "pysr-alone": lambda: Alone("pysr"),
+    "operon-alone": lambda: Alone("operon"),
     "prior": WithoutModel,
     "gplearn": GPLearn,
 }

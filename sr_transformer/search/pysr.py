@@ -175,7 +175,7 @@ class PySREngine:
         rules = guess_rules(model, names)
         every = -(-len(task.X) // _TRIED_ROWS)
         written = write_guesses(task.guesses, rules, task.X[::every], columns)
-        model.set_params(guesses=[*first, *written.texts])
+        model.set_params(guesses=[*first, *written.texts] or None)
         begun = monotonic()
         interruption = _fit(model, task, names, columns)
         seconds = monotonic() - begun
