@@ -54,6 +54,15 @@ def test_undefined_regions_are_refused_and_short_tables_are_fitted():
     assert loss < 1e-12
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_start_at_the_end_of_the_number_range_is_no_trouble():
+    X = np.linspace(1.0, 2.0, 20)[:, None]
+    found, loss = fitted(
+        [Expression(["tanh", "*", "c", "x0"], [1.7e308])], X, np.tanh(0.4 * X[:, 0])
+    )
+    assert np.isfinite([*found.constants, loss]).all()
+
+
 @pytest.mark.parametrize(
     ("text", "affine"),
     [

@@ -31,6 +31,7 @@ _REFINE_EVALUATIONS = 30
 _REFINE_TOLERANCE = 1e-4
 
 _SPREADS = (0.5, 1.5)  # standard deviations of log|constant| around a given start, in turns
+_LARGEST = np.finfo(float).max
 _FLIPPED = 0.15  # share of the constants whose sign is changed
 _EXPONENTS = np.array([-2.0, -1.0, -0.5, 0.5, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0])
 _OTHER_EXPONENT = 0.6  # share of the starts that have these
@@ -154,7 +155,9 @@ def _scattered(
     number = np.arange(n)[:, None]
     around = given[np.arange(n) % len(given)]
     spread = np.where(number % 2 == 0, *_SPREADS)
-    further = around * np.exp(spread * random_state.standard_normal(around.shape))
+    with np.errstate(over="ignore"):
+        further = around * np.exp(spread * random_state.standard_normal(around.shape))
+    further = np.clip(further, -_LARGEST, _LARGEST)
     further[random_state.random_sample(further.shape) < _FLIPPED] *= -1.0
     if exponents:
         # Only whole exponents are defined over a negative base, and no descent goes from 2 to 4.
