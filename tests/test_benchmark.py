@@ -257,6 +257,12 @@ def test_a_file_of_something_else_is_not_appended_to(catalogue, tmp_path, counti
     assert out.read_text() == "remember the milk\n"
 
 
+def test_a_file_that_cannot_be_written_is_said_before_the_first_fit(catalogue, tmp_path, counting):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        run([catalogue], ["counting"], settings=QUICK, out=tmp_path / "nowhere" / "results.jsonl")
+    assert counting.calls == 0
+
+
 def test_a_method_that_cannot_run_is_reported_and_left_out(catalogue, tmp_path, monkeypatch):
     class Absent(Counting):
         name = "absent"

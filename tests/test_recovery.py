@@ -136,6 +136,14 @@ def test_a_file_of_something_else_is_refused(checkpoint, tmp_path):
     assert path.read_text() == "x,y\n1,2\n"
 
 
+def test_a_file_that_cannot_be_written_is_said_before_the_first_problem(checkpoint, tmp_path):
+    done = []
+    out = tmp_path / "nowhere" / "outcomes.jsonl"
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        evaluate_recovery(checkpoint, n_problems=1, out=out, report=done.append)
+    assert done == []
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

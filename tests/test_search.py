@@ -19,6 +19,7 @@ from sr_transformer.errors import (
     SearchInterruptedWarning,
 )
 from sr_transformer.expression import Expression
+from sr_transformer.proposal.propose import propose_candidates
 from sr_transformer.search import engine as engine_module
 from sr_transformer.search import pysr as pysr_module
 from sr_transformer.search.engine import SearchResult, SearchTask, resolve_engine, run_search
@@ -335,6 +336,25 @@ def test_ctrl_c_while_proposing_starts_no_search(quick, noisy_table, monkeypatch
     assert len(caught) == 1
     assert "keyboard" in model.seeding_report_.not_run
     assert np.isfinite(model.predict(noisy_table[0])).all()
+
+
+def test_half_of_the_time_is_for_proposing_where_a_search_follows(quick, noisy_table, monkeypatch):
+    told = []
+
+    def propose(X, y, **settings):
+        told.append((settings["n_candidates"], settings["timeout_in_seconds"]))
+        return propose_candidates(X, y, **{**settings, "n_candidates": 8})
+
+    monkeypatch.setattr("sr_transformer.proposal.propose.propose_candidates", propose)
+    quick(search="none", n_candidates=None, timeout_in_seconds=60).fit(*noisy_table)
+    engine = BrokenEngine(RuntimeError("exploded"))
+    monkeypatch.setattr("sr_transformer.regressor.resolve_engine", lambda s: engine)
+    with pytest.warns(SearchInterruptedWarning):
+        quick(search="auto", n_candidates=None, timeout_in_seconds=60).fit(*noisy_table)
+    (alone_draws, alone_seconds), (draws, seconds) = told
+    assert alone_draws is draws is None
+    assert 50 < alone_seconds <= 60
+    assert 25 < seconds <= 30
 
 
 class AnsweringEngine(BrokenEngine):

@@ -118,6 +118,7 @@ def run(
         *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(),
         TimeRemainingColumn(),
     )  # fmt: skip
+    out.open("a").close()  # where it cannot be written, that is said before the first fit
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("benchmark", total=len(tasks), completed=len(tasks) - len(missing))
         for problem, method in missing:

@@ -220,7 +220,10 @@ def evaluate_recovery(
     model = load_model(checkpoint, device)
     deadline = np.inf if seconds is None else time.monotonic() + seconds
     measured = {"model": weights_hash(model.path), "draws": list(draws), "version": __version__}
-    done = {} if out is None else _read_outcomes(Path(out), measured)
+    done = {}
+    if out is not None:
+        done = _read_outcomes(Path(out), measured)
+        open(out, "a").close()  # where it cannot be written, that is said before the first problem
     batches = validation_batches(_VALIDATION_EXAMPLES, 64)
     validation = validate(model.network, batches, model.device)
     outcomes = {index: done[index] for index in range(n_problems) if index in done}
