@@ -42,7 +42,10 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def evaluation_of(*outcomes, n_asked=None, draws=(32, 256, 1024)):
+DRAWS = (32, 256, 1024)
+
+
+def evaluation_of(*outcomes, n_asked=None, draws=DRAWS):
     return Evaluation(outcomes, VALIDATION, n_asked or len(outcomes), draws)
 
 
@@ -80,14 +83,14 @@ def test_with_noise_the_form_counts_and_without_it_the_values():
 
 # --- the measurement ------------------------------------------------------------------------------
 def test_the_evaluation_is_repeatable_whatever_the_number_of_processes(checkpoint):
-    settings = {"n_problems": 3, "draws": (2, 6), "device": "cpu"}
+    settings = {"n_problems": 2, "draws": (2, 4), "device": "cpu"}
     done = []
     one = evaluate_recovery(checkpoint, **settings, report=done.append)
-    assert done == [1, 2, 3]
-    assert one.n_asked == 3
-    assert [outcome.noisy for outcome in one.outcomes] == [False, True, False]
+    assert done == [1, 2]
+    assert one.n_asked == 2
+    assert [outcome.noisy for outcome in one.outcomes] == [False, True]
     for outcome in one.outcomes:
-        assert {*outcome.needed} <= {None, 2, 6}
+        assert {*outcome.needed} <= {None, 2, 4}
     assert one.validation["examples"] == 1024
     assert evaluate_recovery(checkpoint, **settings, n_jobs=2) == one
 
@@ -122,10 +125,25 @@ def test_a_stopped_evaluation_goes_on_from_its_file(checkpoint, tmp_path):
     assert whole.outcomes[0].needed == (2, None, 2, 4)
     assert list(whole.outcomes[1].needed) == second["needed"]
     assert len(settings["out"].read_text().splitlines()) == 3
-    # Another measurement shares nothing with it, though it may share the file.
-    fewer = evaluate_recovery(checkpoint, n_problems=1, **{**settings, "draws": (2,)})
+    # Other first draws are another measurement, though it may share the file.
+    evaluate_recovery(checkpoint, n_problems=1, **{**settings, "draws": (1,)})
     assert len(settings["out"].read_text().splitlines()) == 4
-    assert fewer.draws == (2,)
+
+
+def test_more_draws_go_on_after_the_fewer_that_a_file_holds(checkpoint, tmp_path):
+    settings = {"n_problems": 1, "device": "cpu"}
+    whole = evaluate_recovery(checkpoint, draws=(1, 2), **settings)
+    settings["out"] = tmp_path / "outcomes.jsonl"
+    evaluate_recovery(checkpoint, draws=(1,), **settings)
+    assert evaluate_recovery(checkpoint, draws=(1, 2), **settings) == whole
+    fewer, more = map(json.loads, settings["out"].read_text().splitlines())
+    assert (fewer["draws"], more["draws"]) == ([1], [1, 2])
+    # Fewer draws need no measurement, and what is known is believed.
+    more["needed"] = [2, None, 1, 2]
+    settings["out"].write_text(f"{json.dumps(more)}\n")
+    known = evaluate_recovery(checkpoint, draws=(1,), **settings)
+    assert known.outcomes[0].needed == (None, None, 1, None)
+    assert len(settings["out"].read_text().splitlines()) == 1
 
 
 def test_a_file_of_something_else_is_refused(checkpoint, tmp_path):
@@ -166,10 +184,10 @@ def test_a_missing_model_is_refused(tmp_path):
 # --- table and card -------------------------------------------------------------------------------
 def test_shares_are_counted_by_kind_and_number_of_draws():
     evaluation = evaluation_of(
-        Outcome(4, 1, False, (32, 1024, 32, 32)),
-        Outcome(12, 3, False, (256, None, 32, None)),
-        Outcome(12, 4, True, (None, None, None, None)),
-        Outcome(20, 3, True, (1024, 32, 256, 32)),
+        Outcome(4, 1, False, DRAWS, (32, 1024, 32, 32)),
+        Outcome(12, 3, False, DRAWS, (256, None, 32, None)),
+        Outcome(12, 4, True, DRAWS, (None, None, None, None)),
+        Outcome(20, 3, True, DRAWS, (1024, 32, 256, 32)),
     )
     rows = {row.label: row for row in evaluation.rows}
     assert rows["all"].n_problems == 4
@@ -187,9 +205,9 @@ def test_shares_are_counted_by_kind_and_number_of_draws():
 
 
 def test_the_card_says_what_the_model_is_and_where_it_fails(checkpoint, tmp_path):
-    easy = [Outcome(5, 1, False, (32, None, 32, None))] * 30
-    hard = [Outcome(20, 5, True, (None, None, None, 1024))] * 10
-    hard += [Outcome(20, 5, True, (None, None, 256, None))] * 15
+    easy = [Outcome(5, 1, False, DRAWS, (32, None, 32, None))] * 30
+    hard = [Outcome(20, 5, True, DRAWS, (None, None, None, 1024))] * 10
+    hard += [Outcome(20, 5, True, DRAWS, (None, None, 256, None))] * 15
     path = tmp_path / "MODEL_CARD.md"
     model = load_model(checkpoint, "cpu")
     write_card(path, model, evaluation_of(*easy, *hard, n_asked=100))
@@ -208,10 +226,10 @@ def test_the_card_says_what_the_model_is_and_where_it_fails(checkpoint, tmp_path
 def test_what_was_added_to_a_card_by_hand_stays(checkpoint, tmp_path):
     path = tmp_path / "MODEL_CARD.md"
     model = load_model(checkpoint, "cpu")
-    write_card(path, model, evaluation_of(Outcome(3, 1, False, (32,) * 4)))
+    write_card(path, model, evaluation_of(Outcome(3, 1, False, DRAWS, (32,) * 4)))
     assert path.read_text().endswith(BY_HAND + "\n")
     path.write_text(path.read_text() + "\n## Ablations\n\nNone yet.\n")
-    write_card(path, model, evaluation_of(*[Outcome(3, 1, False, (32,) * 4)] * 7))
+    write_card(path, model, evaluation_of(*[Outcome(3, 1, False, DRAWS, (32,) * 4)] * 7))
     card = path.read_text()
     assert "Measured on 7 problems" in card
     assert card.endswith(BY_HAND + "\n\n## Ablations\n\nNone yet.\n")

@@ -20,6 +20,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,13 +88,16 @@ class Outcome(NamedTuple):
     complexity, n_variables : int
         Of the formula that was looked for.
     noisy : bool
+    draws : tuple of int
+        The numbers of draws that were tried, ascending.
     needed : tuple of (int or None), of the length of METHODS
-        The smallest of the numbers of draws within which each method recovered it.
+        The smallest of them within which each method recovered it.
     """
 
     complexity: int
     n_variables: int
     noisy: bool
+    draws: tuple[int, ...]
     needed: tuple[int | None, ...]
 
 
@@ -196,7 +200,8 @@ def evaluate_recovery(
         Processes that solve problems. Each problem has seeds of its own.
     out : str or Path, optional
         File of JSON lines to which each outcome is appended. What it holds already, of the same
-        model, numbers of draws and release, is not measured again.
+        model and release, is not measured again: an outcome of 32 and 256 draws needs only those
+        draws that more than 256 take.
     report : callable, optional
         Called after each problem with the number of those done, those in ``out`` included.
 
@@ -219,15 +224,15 @@ def evaluate_recovery(
         raise ValueError(f"the time limit is {seconds} s; it must be above 0.")
     model = load_model(checkpoint, device)
     deadline = np.inf if seconds is None else time.monotonic() + seconds
-    measured = {"model": weights_hash(model.path), "draws": list(draws), "version": __version__}
-    done = {}
+    measured = {"model": weights_hash(model.path), "version": __version__}
+    known: dict[int, Outcome] = {}
     if out is not None:
-        done = _read_outcomes(Path(out), measured)
+        known = _read_outcomes(Path(out), measured, draws)
         open(out, "a").close()  # where it cannot be written, that is said before the first problem
     batches = validation_batches(_VALIDATION_EXAMPLES, 64)
     validation = validate(model.network, batches, model.device)
-    outcomes = {index: done[index] for index in range(n_problems) if index in done}
-    missing = [index for index in range(n_problems) if index not in done]
+    outcomes = {i: known[i] for i in range(n_problems) if i in known and known[i].draws == draws}
+    missing = [i for i in range(n_problems) if i not in outcomes]
 
     def waiting() -> Iterator[int]:
         for index in missing:
@@ -236,7 +241,8 @@ def evaluate_recovery(
             yield index
 
     solved = Parallel(n_jobs=n_jobs, return_as="generator", batch_size=1)(
-        delayed(solve)(index, str(model.path), str(model.device), draws) for index in waiting()
+        delayed(solve)(index, str(model.path), str(model.device), draws, known.get(index))
+        for index in waiting()
     )
     for index, outcome in zip(missing, solved, strict=False):
         outcomes[index] = outcome
@@ -248,19 +254,24 @@ def evaluate_recovery(
     return Evaluation(in_order, validation, n_problems, draws)
 
 
-def _read_outcomes(path: Path, measured: Record) -> dict[int, Outcome]:
-    """The outcomes that a file holds of the same measurement, by problem."""
+def _read_outcomes(path: Path, measured: Record, draws: tuple[int, ...]) -> dict[int, Outcome]:
+    """What a file holds of the same model and release, by problem, as far as the draws agree."""
 
     def key(record: Record) -> tuple[Any, ...]:
         return tuple(record[name] for name in (*measured, "problem", *Outcome._fields))
 
-    return {
-        record["problem"]: Outcome(
-            record["complexity"], record["n_variables"], record["noisy"], tuple(record["needed"])
-        )
-        for record in read_records(path, key, "an outcome of an evaluation")
-        if measured.items() <= record.items()
-    }
+    outcomes: dict[int, Outcome] = {}
+    for record in read_records(path, key, "an outcome of an evaluation"):
+        if not measured.items() <= record.items():
+            continue
+        both = takewhile(lambda pair: pair[0] == pair[1], zip(draws, record["draws"], strict=False))
+        tried = tuple(n for n, _ in both)
+        before = outcomes.get(record["problem"])
+        if before is None or len(before.draws) < len(tried):
+            needed = tuple(n if n in tried else None for n in record["needed"])
+            known = {**record, "draws": tried, "needed": needed}
+            outcomes[record["problem"]] = Outcome(*(known[name] for name in Outcome._fields))
+    return outcomes
 
 
 def make_problem(index: int) -> Problem:
@@ -292,35 +303,48 @@ def _is_sound(example: Example, values: Array, noisy: bool) -> bool:
     return noisy or bool(np.allclose(values, example.y, rtol=1e-6, atol=1e-6 * np.std(example.y)))
 
 
-def solve(index: int, checkpoint: str, device: str, draws: tuple[int, ...]) -> Outcome:
-    """Let each of METHODS try one problem."""
+def solve(
+    index: int,
+    checkpoint: str,
+    device: str,
+    draws: tuple[int, ...],
+    known: Outcome | None = None,
+) -> Outcome:
+    """Let each of METHODS try one problem, after what is known of its first numbers of draws."""
     problem = make_problem(index)
+    if known is None:
+        size = len(problem.expression.symbols), len(problem.expression.variables)
+        known = Outcome(*size, problem.noisy, (), (None,) * len(METHODS))
+    begun = known.draws[-1] if known.draws else 0
+    more = draws[len(known.draws) :]
     samplers = (NetworkSampler(load_model(checkpoint, device)), PriorSampler())
-    drawn = [_draws_needed(problem, s, index, draws, [TRANSFORMER]) for s in samplers]
+    drawn = [
+        needed or _draws_needed(problem, sampler, index, begun, more, [TRANSFORMER])
+        for sampler, needed in zip(samplers, known.needed[:2], strict=True)
+    ]
     repaired = []
-    for sampler, needed in zip(samplers, drawn, strict=True):
-        fewer = tuple(n for n in draws if needed is None or n < needed)
-        first = _draws_needed(problem, sampler, index, fewer, [TRANSFORMER, REPAIR])
-        repaired.append(needed if first is None else first)
-    expression = problem.expression
-    return Outcome(
-        len(expression.symbols), len(expression.variables), problem.noisy, (*drawn, *repaired)
-    )
+    for sampler, unrepaired, needed in zip(samplers, drawn, known.needed[2:], strict=True):
+        fewer = tuple(n for n in more if unrepaired is None or n < unrepaired)
+        needed = needed or _draws_needed(
+            problem, sampler, index, begun, fewer, [TRANSFORMER, REPAIR]
+        )
+        repaired.append(needed or unrepaired)
+    return known._replace(draws=draws, needed=(*drawn, *repaired))
 
 
 def _draws_needed(
     problem: Problem,
     sampler: Sampler,
     index: int,
+    drawn: int,
     draws: tuple[int, ...],
     proposers: Sequence[str],
 ) -> int | None:
-    """The smallest number of draws that is enough.
+    """The smallest number of draws that is enough, where ``drawn`` were too few.
 
     Draws are independent, so 32, 224 more and 768 more are 1024 draws; what is recovered early
     needs no more of them.
     """
-    drawn = 0
     for total in draws:
         proposal = propose_candidates(
             problem.X,
