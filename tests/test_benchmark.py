@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from sr_transformer.benchmark import suite
-from sr_transformer.benchmark.methods import METHODS, UnknownMethodError, make_method
+from sr_transformer.benchmark.judging import fraction_unexplained, has_form_of_law
+from sr_transformer.benchmark.methods import (
+    METHODS,
+    UnknownMethodError,
+    expression_of_gplearn,
+    make_method,
+)
 from sr_transformer.benchmark.problems import (
     UNSEEN_ROWS,
     CatalogueError,
@@ -17,7 +24,8 @@ from sr_transformer.benchmark.problems import (
     Variable,
     read_catalogue,
 )
-from sr_transformer.benchmark.suite import Settings, fraction_unexplained, read_results, run
+from sr_transformer.benchmark.suite import Settings, read_results, run
+from sr_transformer.expression import Expression
 
 pytest.importorskip("yaml")
 
@@ -115,6 +123,7 @@ def test_noise_is_a_share_of_the_spread_and_spares_the_unseen_rows(catalogue):
     table = problem.table(rows=4000, noise=0.1, seed=0)
     clean = problem.truth.evaluate(table.X)
     assert np.std(table.y - clean) / np.std(clean) == pytest.approx(0.1, rel=0.1)
+    np.testing.assert_array_equal(table.clean, clean)
     np.testing.assert_array_equal(table.y_unseen, problem.truth.evaluate(table.X_unseen))
 
 
@@ -164,6 +173,7 @@ def test_methods_answer_with_a_formula_within_the_time(name):
     assert answer.predict(X).shape == (50,)
     assert answer.complexity >= 1
     assert answer.formula
+    np.testing.assert_allclose(answer.expression.evaluate(X), answer.predict(X), rtol=1e-9)
     if name.endswith("-alone"):
         assert not {"encode", "sample", "fit"} & set(answer.timings)
     elif name != "gplearn":
@@ -203,7 +213,8 @@ class Counting:
         self.calls += 1
         if np.any(X < 0):
             raise RuntimeError("no negative numbers here")
-        return Answer(lambda X: 2 * X[:, 0] * X[:, 1], "2*x0*x1", 5)
+        law = Expression.parse("2.1 * x0 * x1")  # as noise would have it
+        return Answer(lambda X: 2 * X[:, 0] * X[:, 1], "2*x0*x1", 5, law)
 
 
 @pytest.fixture
@@ -294,8 +305,42 @@ def test_the_summary_counts_what_was_recovered(catalogue, tmp_path, counting):
 )
 def test_unexplained_variance(predicted, unexplained):
     y = np.array([1.0, 2.0, 3.0])
-    table = Table(y[:, None], y, y[:, None], y)
+    table = Table(y[:, None], y, y, y[:, None], y)
     assert fraction_unexplained(np.array(predicted), table) == unexplained
+
+
+@pytest.mark.parametrize(
+    ("formula", "is_law"),
+    [
+        ("2.1 * x0 * x1", True),
+        ("x0 * x1 / 0.49", True),
+        ("x0 * (x1 + x1)", True),
+        ("2.1 * x0 * x1 + 0.01", False),
+        ("2.1 * x0 * x1 + 0.02 * sin(x0)", False),
+        ("x0 * x1", False),
+        ("2.1 * x0 + x1", False),
+        ("2.1 * log(-x0)", False),
+    ],
+)
+def test_with_noise_the_form_counts_and_nothing_may_be_superfluous(catalogue, formula, is_law):
+    table = read_catalogue(catalogue)[0].table(rows=50, noise=0.1, seed=0)
+    assert has_form_of_law(Expression.parse(formula), table) is is_law
+
+
+def test_a_noisy_problem_is_recovered_by_its_form(catalogue, tmp_path, counting):
+    noisy = Settings(seconds=0.5, rows=30, noise=0.05)
+    results = run([catalogue], ["counting"], settings=noisy, out=tmp_path / "r.jsonl", limit=1)
+    assert results[0]["recovered"] is True
+
+
+def test_gplearns_programs_are_read_with_their_protected_functions():
+    names = ("div", "log", "add", 1, 2.5, "square", "sqrt", 0)
+    program = [SimpleNamespace(name=n) if isinstance(n, str) else n for n in names]
+    expression = expression_of_gplearn(program)
+    assert expression.symbols == (
+        "/", "log", "abs", "+", "x1", "c", "square", "sqrt", "abs", "x0",
+    )  # fmt: skip
+    assert expression.constants == (2.5,)
 
 
 @pytest.mark.parametrize("wrong", [{"seconds": 0}, {"rows": 1}, {"noise": -1.0}, {"seed": -1}])

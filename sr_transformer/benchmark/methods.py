@@ -14,6 +14,7 @@ import numpy as np
 
 from sr_transformer import __version__
 from sr_transformer.errors import SRTransformerError
+from sr_transformer.expression import Expression
 from sr_transformer.expression.operators import DEFAULT_UNARY
 from sr_transformer.prior.stream import PRIOR_VERSION
 from sr_transformer.proposal.propose import Proposal
@@ -40,6 +41,8 @@ class Answer:
         The chosen formula as the method writes it.
     complexity : int
         Number of operators, constants and variables.
+    expression : Expression
+        The same formula in our language.
     timings : dict of str to float
         Seconds by stage, where the method tells.
     """
@@ -47,6 +50,7 @@ class Answer:
     predict: Callable[[Array], Array]
     formula: str
     complexity: int
+    expression: Expression
     timings: dict[str, float] = field(default_factory=dict)
 
 
@@ -109,8 +113,9 @@ class Ours:
         hall = model.hall_of_fame_
         best = hall.front[hall.select()]
         return Answer(
-            best.expression.evaluate, best.expression.to_text(), best.complexity, model.timings_
-        )
+            best.expression.evaluate, best.expression.to_text(), best.complexity,
+            best.expression, model.timings_,
+        )  # fmt: skip
 
     def _estimator(
         self, *, seconds: float, seed: int, n_candidates: int | None = None
@@ -265,7 +270,33 @@ class GPLearn:
             if exact or now - started + last > seconds:
                 break
             model.set_params(generations=model.generations + 1)
-        return Answer(model.predict, str(model._program), int(model._program.length_))
+        program = model._program
+        expression = expression_of_gplearn(program.program)
+        return Answer(model.predict, str(program), int(program.length_), expression)
+
+
+_GPLEARN_SYMBOLS = {
+    "add": ("+",), "sub": ("-",), "mul": ("*",), "div": ("/",), "sqrt": ("sqrt", "abs"),
+    "log": ("log", "abs"),
+}  # fmt: skip
+
+
+def expression_of_gplearn(program: Sequence[Any]) -> Expression:
+    """gplearn's list of functions, columns (whole numbers) and constants in our language.
+
+    Its protected functions are translated as they are where they are defined.
+    """
+    symbols: list[str] = []
+    constants: list[float] = []
+    for node in program:
+        if isinstance(node, int):
+            symbols.append(f"x{node}")
+        elif isinstance(node, float):
+            symbols.append("c")
+            constants.append(float(node))
+        else:
+            symbols += _GPLEARN_SYMBOLS.get(node.name, (node.name,))
+    return Expression(symbols, constants)
 
 
 def _gplearn_functions() -> list[Any]:

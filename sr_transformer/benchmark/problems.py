@@ -76,12 +76,15 @@ class Table:
     ----------
     X, y : ndarray of shape (n_rows, n_columns) and (n_rows,)
         Training rows; y with noise where the benchmark asks for it.
+    clean : ndarray of shape (n_rows,)
+        y without its noise.
     X_unseen, y_unseen : ndarray of shape (512, n_columns) and (512,)
         Further rows from the same ranges, without noise.
     """
 
     X: Array
     y: Array
+    clean: Array
     X_unseen: Array
     y_unseen: Array
 
@@ -125,9 +128,8 @@ class Problem:
         rng = np.random.default_rng([seed, key])
         X, y = self._finite_rows(rows, rng)
         X_unseen, y_unseen = self._finite_rows(UNSEEN_ROWS, rng)
-        if noise:
-            y = y + noise * np.std(y) * rng.standard_normal(rows)
-        return Table(X, y, X_unseen, y_unseen)
+        noisy = y + noise * np.std(y) * rng.standard_normal(rows) if noise else y
+        return Table(X, noisy, y, X_unseen, y_unseen)
 
     def _finite_rows(self, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         kept_X: list[Array] = []

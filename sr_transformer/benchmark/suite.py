@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sr_transformer.benchmark.judging import RECOVERED_BELOW, fraction_unexplained, has_form_of_law
 from sr_transformer.benchmark.methods import Method, make_method
-from sr_transformer.benchmark.problems import Problem, Table, read_catalogue
+from sr_transformer.benchmark.problems import Problem, read_catalogue
 from sr_transformer.json_lines import append_record, read_records
 
 if TYPE_CHECKING:
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 Result = dict[str, Any]
-
-# A noise-free law counts as recovered when no more than this fraction of the variance of the
-# unseen rows is left unexplained: single precision's rounding, 2^-23.
-RECOVERED_BELOW = 2.0**-23
 
 STAGES = ("closed-forms", "encode", "sample", "fit", "search", "select")
 
@@ -145,9 +142,12 @@ def run_one(problem: Problem, method: Method, settings: Settings) -> Result:
         answer = method.fit(table.X, table.y, seconds=settings.seconds, seed=settings.seed)
         elapsed = time.perf_counter() - started
         unexplained = fraction_unexplained(answer.predict(table.X_unseen), table)
+        recovered = unexplained <= RECOVERED_BELOW
+        if settings.noise:
+            recovered = has_form_of_law(answer.expression, table)
         return result | {
             "unexplained": unexplained if np.isfinite(unexplained) else None,
-            "recovered": bool(unexplained <= RECOVERED_BELOW),
+            "recovered": recovered,
             "complexity": answer.complexity,
             "formula": answer.formula,
             "elapsed": elapsed,
@@ -164,18 +164,6 @@ def run_one(problem: Problem, method: Method, settings: Settings) -> Result:
             "timings": {},
             "error": f"{type(error).__name__}: {error}",
         }
-
-
-def fraction_unexplained(predicted: Array, table: Table) -> float:
-    """Mean squared error on the unseen rows over their variance; infinite where undefined."""
-    with np.errstate(all="ignore"):
-        residual = np.mean(np.square(predicted - table.y_unseen))
-        variance = np.var(table.y_unseen)
-    if not np.isfinite(residual):
-        return np.inf
-    if variance == 0:
-        return 0.0 if residual == 0 else np.inf
-    return float(residual / variance)
 
 
 def read_results(path: str | Path) -> list[Result]:

@@ -28,6 +28,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from sr_transformer import __version__
+from sr_transformer.benchmark.judging import RECOVERED_BELOW
 from sr_transformer.expression import Expression
 from sr_transformer.expression.operators import OPERATORS
 from sr_transformer.hall_of_fame import Candidate
@@ -42,9 +43,6 @@ from sr_transformer.training.data import PROBLEMS, validation_batches
 from sr_transformer.training.evaluate import validate
 
 Array = np.ndarray
-
-RECOVERED_BELOW = 2.0**-23
-"""Share of the variance that may stay unexplained: single precision's rounding."""
 
 _UNSEEN_ROWS = 256
 _CLOSEST = 64  # candidates that are judged, those closest to the noise-free values of the table
