@@ -1,13 +1,14 @@
 """Constants that are simple numbers in truth: 1.4999987 becomes 3/2 where the data agree.
 
 A constant is only replaced where the data cannot tell the two values apart, and where the simple
-one takes fewer nats to write down (:mod:`sr_transformer.description_length`).
+one takes fewer nats to write down (:mod:`sr_transformer.description_length`). One that may be
+nought or one is not needed at all: without it, it is another formula.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -26,6 +27,10 @@ _MULTIPLES = (1.0, 2.0, 3.0, 4.0, 6.0)  # of a simple value that shall be whole
 _UNITS = (1.0, math.pi, 1.0 / math.pi)
 # Larger relative standard errors leave a constant as it is: any number would do for it.
 _LARGEST_ERROR = 0.1
+
+# A constant so many standard errors from nought and one is needed: what it adds to the description
+# (about 20 nats, with the operators of its term) is less than what it saves on the residuals.
+_NEEDED = 8.0
 
 _NEAREST = 2  # simple values that are tried for each constant
 _MOST_CONSTANTS = 12
@@ -95,6 +100,41 @@ def with_simple_constants(
     return expression, loss
 
 
+def without_a_constant(
+    expression: Expression, X: Array, sample_weight: Array | None, loss: float
+) -> Iterator[Expression]:
+    """Shorter formulas in which one constant is nought or one, where that is near its value.
+
+    The other constants follow as in :func:`with_simple_constants`. Fitted to noise, an offset or a
+    factor that the law does not have is never quite nought or one.
+
+    Parameters
+    ----------
+    expression : Expression
+        A formula whose constants are fitted.
+    X : ndarray of shape (n_rows, n_columns)
+    sample_weight : ndarray of shape (n_rows,) or None
+    loss : float
+        Its mean squared error on these rows; above 0.
+    """
+    if not 0 < len(expression.constants) <= _MOST_CONSTANTS:
+        return
+    slopes = _slopes(expression, X, sample_weight)
+    if slopes is None:
+        return
+    constants = np.array(expression.constants)
+    every = list(range(constants.size))
+    covariance = _covariance(slopes)
+    for index in every:
+        reach = _NEEDED * math.sqrt(max(covariance[index, index], 0.0) * loss)
+        for value in (0.0, 1.0):
+            if 0.0 < abs(value - constants[index]) <= reach:
+                moved = _moved(constants, every, covariance, index, value)
+                shorter = expression.with_constants(moved).simplify()
+                if shorter.complexity() < expression.complexity():
+                    yield shorter
+
+
 def _slopes(expression: Expression, X: Array, sample_weight: Array | None) -> Array | None:
     """Derivatives (n_rows, n_constants) by the constants, weighted; None where undefined."""
     _, derivatives = expression.jacobian(X)
@@ -109,11 +149,7 @@ def _moves(
     constants: Array, free: list[int], exponents: set[int], slopes: Array, loss: float
 ) -> list[tuple[int, Array]]:
     """Constants with one more of them simple, the smallest expected rise of the error first."""
-    part = slopes[:, free]
-    scale = np.sqrt(np.einsum("ij,ij->j", part, part))
-    covariance = np.linalg.pinv((part / scale).T @ (part / scale), hermitian=True)
-    with np.errstate(all="ignore"):  # of columns or y at the ends of float64's range
-        covariance = covariance / scale / scale[:, None]
+    covariance = _covariance(slopes[:, free])
     ranked = []
     for position, index in enumerate(free):
         variance = covariance[position, position]
@@ -122,13 +158,31 @@ def _moves(
             continue
         units = _UNITS[:1] if index in exponents else _UNITS
         for value in _near(float(constants[index]), units):
+            moved = _moved(constants, free, covariance, position, value)
             step = value - constants[index]
-            moved = constants.copy()
-            moved[free] += covariance[:, position] * (step / variance)
-            moved[index] = value
             ranked.append((step * step / variance, index, moved))
     ranked.sort(key=lambda move: move[0])
     return [(index, moved) for _, index, moved in ranked]
+
+
+def _covariance(slopes: Array) -> Array:
+    """Of the constants (n_constants, n_constants), for residuals of one."""
+    scale = np.sqrt(np.einsum("ij,ij->j", slopes, slopes))
+    covariance = np.linalg.pinv((slopes / scale).T @ (slopes / scale), hermitian=True)
+    with np.errstate(all="ignore"):  # of columns or y at the ends of float64's range
+        return covariance / scale / scale[:, None]
+
+
+def _moved(
+    constants: Array, free: list[int], covariance: Array, position: int, value: float
+) -> Array:
+    """All constants where one of the free ones has a new value and the others follow."""
+    index = free[position]
+    moved = constants.copy()
+    step = value - constants[index]
+    moved[free] += covariance[:, position] * (step / covariance[position, position])
+    moved[index] = value
+    return moved
 
 
 def _near(constant: float, units: tuple[float, ...]) -> list[float]:

@@ -10,7 +10,7 @@ import numpy as np
 from sr_transformer.description_length import Sample
 from sr_transformer.expression import Expression
 from sr_transformer.hall_of_fame import ALMOST_EQUAL, Candidate, HallOfFame, ladder
-from sr_transformer.rounding import MOST_TOLERATED, with_simple_constants
+from sr_transformer.rounding import MOST_TOLERATED, with_simple_constants, without_a_constant
 from sr_transformer.scaling import Scaling
 
 Array = np.ndarray
@@ -48,7 +48,8 @@ def in_user_units(
 
     Each is written with the allowed operators, shortened where its constants allow that, and its
     loss computed anew from exactly the formula that is shown. On the front, simple numbers take the
-    place of constants where the table agrees.
+    place of constants where the table agrees, and formulas are tried without the constants that
+    they may not need.
 
     Parameters
     ----------
@@ -103,10 +104,12 @@ def _simplify_constants(hall: HallOfFame, loss_of: _Loss) -> None:
     n_rows = min(hall.sample.n_rows, Sample.rows_of(len(some.y), some.weights))
     sample = replace(hall.sample, n_rows=n_rows)
     tried: set[Expression] = set()
-    # A rival may take the place of a formula whose loss has risen a little; it is next.
+    # A rival may take the place of a formula whose loss has risen a little; it is next, and so are
+    # the shorter ones.
     while untried := [c for c in hall.front if c.expression not in tried]:
         for candidate in untried:
             tried.add(candidate.expression)
+            _add_shorter(hall, candidate, loss_of, some)
             simple, _ = with_simple_constants(
                 candidate.expression, some.X, some.weights, some, sample, hall.loss_floor
             )
@@ -121,6 +124,14 @@ def _simplify_constants(hall: HallOfFame, loss_of: _Loss) -> None:
                 continue  # the other rows can tell the two apart
             hall.remove(candidate)
             hall.add(Candidate(simple, loss, candidate.source))
+
+
+def _add_shorter(hall: HallOfFame, candidate: Candidate, loss_of: _Loss, some: _Loss) -> None:
+    """Add what the formula is without an offset or a factor that noise may have put in."""
+    loss = max(some(candidate.expression), hall.loss_floor, np.finfo(float).tiny)
+    for shorter in without_a_constant(candidate.expression, some.X, some.weights, loss):
+        if shorter.operators <= hall.operators:
+            hall.add(Candidate(shorter, loss_of(shorter), candidate.source))
 
 
 class _Loss:

@@ -10,6 +10,7 @@ import pytest
 from sr_transformer.expression import Expression
 from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.hall_of_fame import Candidate, HallOfFame
+from sr_transformer.proposal.constants import refit
 from sr_transformer.scaling import Scaling
 from sr_transformer.user_units import in_user_units
 
@@ -92,3 +93,48 @@ def test_only_the_best_of_many_formulas_are_brought_to_user_units(n_rows, most):
     assert shown <= {c.expression.simplify().symbols for c in candidates[:most]} | {
         c.expression.symbols for c in candidates[:most]
     }
+
+
+# --- what noise put in ----------------------------------------------------------------------------
+def fitted_to_noise(law: str, draft: str, noise: float, **changes) -> HallOfFame:
+    """Hall of fame of a draft alone, fitted to a noisy table of a law."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0.5, 3.0, (300, 2))
+    y = Expression.parse(law).evaluate(X)
+    y = y + noise * y.std() * rng.standard_normal(300)
+    fitted, loss = refit(Expression.parse(draft), X, y)
+    return hall_of(
+        [Candidate(fitted, loss, "transformer")], X, y, scaling=Scaling.identity(2), **changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("law", "draft"),
+    [
+        ("x0 * x1", "1.1 * x0 * x1 + 0.1"),
+        ("log(x0)", "1.1 * log(x0) + 0.1"),
+        ("x0 ^ 1.5 / x1", "0.1 * sin(x1) + x0 ^ 1.6 / x1"),
+        ("x0 / (x0 + x1)", "x0 ^ 1.1 / (x0 + 1.1 * x1)"),
+    ],
+)
+def test_terms_and_factors_that_noise_put_in_are_left_out(law, draft):
+    hall = fitted_to_noise(law, draft, noise=0.05)
+    assert hall[hall.select()].expression.to_text() == Expression.parse(law).simplify().to_text()
+
+
+def test_what_was_fitted_stays_beside_what_is_shorter():
+    hall = fitted_to_noise("x0 * x1", "1.1 * x0 * x1 + 0.1", noise=0.05)
+    assert [c.complexity for c in hall] == [3, 5]
+
+
+def test_terms_and_factors_that_the_table_shows_stay():
+    hall = fitted_to_noise("1.1 * x0 * x1 + 0.3", "x0 * 1.2 * x1 + 0.1", noise=0.01)
+    chosen = hall[hall.select()].expression
+    assert sorted(chosen.symbols) == ["*", "*", "+", "c", "c", "x0", "x1"]
+    assert sorted(chosen.constants) == pytest.approx([0.3, 1.1], rel=0.05)
+
+
+def test_shorter_formulas_keep_to_the_operators():
+    allowed = frozenset("+-*/") | {"^"}
+    hall = fitted_to_noise("x0 * x0", "1.1 * x0 ^ 2.1 + 0.1", noise=0.05, operators=allowed)
+    assert all(c.expression.operators <= allowed for c in hall.candidates)
