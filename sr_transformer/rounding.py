@@ -125,11 +125,15 @@ def without_a_constant(
     constants = np.array(expression.constants)
     every = list(range(constants.size))
     covariance = _covariance(slopes)
+    if not np.isfinite(covariance).all():
+        return
     for index in every:
-        reach = _NEEDED * math.sqrt(max(covariance[index, index], 0.0) * loss)
+        reach = _NEEDED * math.sqrt(max(covariance[index, index], 0.0)) * math.sqrt(loss)
         for value in (0.0, 1.0):
             if 0.0 < abs(value - constants[index]) <= reach:
                 moved = _moved(constants, every, covariance, index, value)
+                if not np.isfinite(moved).all():
+                    continue
                 shorter = expression.with_constants(moved).simplify()
                 if shorter.complexity() < expression.complexity():
                     yield shorter
@@ -180,7 +184,8 @@ def _moved(
     index = free[position]
     moved = constants.copy()
     step = value - constants[index]
-    moved[free] += covariance[:, position] * (step / covariance[position, position])
+    with np.errstate(all="ignore"):
+        moved[free] += covariance[:, position] * (step / covariance[position, position])
     moved[index] = value
     return moved
 
