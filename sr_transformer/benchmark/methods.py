@@ -103,9 +103,9 @@ class Ours:
 
     def prepare(self) -> None:
         """Load the network, and start the engine."""
-        X = np.linspace(1.0, 2.0, 8)[:, None]
-        # No table of a closed form: that would be solved before the network is asked.
-        self._estimator(seconds=2.0, seed=0, n_candidates=8).fit(X, np.sin(np.exp(X[:, 0])))
+        # Noise: a table that a proposed formula explains would not be searched.
+        X, y = np.random.default_rng(0).normal(size=(2, 30))
+        self._estimator(seconds=2.0, seed=0, n_candidates=8).fit(X[:, None], y)
 
     def fit(self, X: Array, y: Array, *, seconds: float, seed: int) -> Answer:
         """Fit the estimator, and answer with the formula that it selects."""
