@@ -312,7 +312,7 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
                     candidates = [c for c in candidates if used.issuperset(c.expression.variables)]
                 candidates = candidates + searched.candidates
         with stages.measure("select"):
-            hall = table.pool(candidates, self.model_selection)
+            hall = table.pool(candidates, self.model_selection, job.has_units)
         stages.say(f"{len(hall)} formulas; {report!r}")
         if searched is None:
             return _Output(hall, "transformer", report, None, proposal.columns)

@@ -68,9 +68,7 @@ def with_simple_constants(
         Its mean squared error.
     """
     loss = loss_of(expression)
-    if not 0 < len(expression.constants) <= _MOST_CONSTANTS or not math.isfinite(loss):
-        return expression, loss
-    slopes = _slopes(expression, X, sample_weight)
+    slopes = _slopes(expression, X, sample_weight) if math.isfinite(loss) else None
     if slopes is None:
         return expression, loss
 
@@ -117,8 +115,6 @@ def without_a_constant(
     loss : float
         Its mean squared error on these rows; above 0.
     """
-    if not 0 < len(expression.constants) <= _MOST_CONSTANTS:
-        return
     slopes = _slopes(expression, X, sample_weight)
     if slopes is None:
         return
@@ -140,7 +136,12 @@ def without_a_constant(
 
 
 def _slopes(expression: Expression, X: Array, sample_weight: Array | None) -> Array | None:
-    """Derivatives (n_rows, n_constants) by the constants, weighted; None where undefined."""
+    """Derivatives (n_rows, n_constants) by the constants, weighted.
+
+    None where they are undefined, and for formulas of no constants or of more than are tried.
+    """
+    if not 0 < len(expression.constants) <= _MOST_CONSTANTS:
+        return None
     _, derivatives = expression.jacobian(X)
     with np.errstate(all="ignore"):
         if sample_weight is not None:

@@ -80,7 +80,10 @@ class UserTable:
         )
 
     def pool(
-        self, candidates: Iterable[Candidate], model_selection: str = "description_length"
+        self,
+        candidates: Iterable[Candidate],
+        model_selection: str = "description_length",
+        has_units: bool = False,
     ) -> HallOfFame:
         """Hall of fame, in the user's units, of formulas of the scaled table."""
         return in_user_units(
@@ -93,6 +96,7 @@ class UserTable:
             maxsize=self.maxsize,
             variable_names=self.names,
             model_selection=model_selection,
+            has_units=has_units,
         )
 
 

@@ -43,6 +43,7 @@ def in_user_units(
     maxsize: int | None,
     variable_names: Sequence[str] | None = None,
     model_selection: str = "description_length",
+    has_units: bool = False,
 ) -> HallOfFame:
     """Bring formulas of the scaled table to the units of the given one.
 
@@ -66,6 +67,8 @@ def in_user_units(
         ``None`` is no limit.
     variable_names, model_selection
         As for :class:`~sr_transformer.hall_of_fame.HallOfFame`.
+    has_units : bool
+        Constants may carry units; no formula is tried without one.
     """
     exponent = scaling.y_exponent if abs(scaling.y_exponent) > _SAFE_EXPONENT else 0
     loss_of = _Loss(X, y, sample_weight, Scaling((), exponent))
@@ -94,11 +97,11 @@ def in_user_units(
                 shown, loss = shorter, shorter_loss
         if maxsize is None or shown.complexity() <= maxsize:
             hall.add(Candidate(shown, loss, candidate.source))
-    _simplify_constants(hall, loss_of)
+    _simplify_constants(hall, loss_of, has_units)
     return hall
 
 
-def _simplify_constants(hall: HallOfFame, loss_of: _Loss) -> None:
+def _simplify_constants(hall: HallOfFame, loss_of: _Loss, has_units: bool) -> None:
     """Let simple numbers take the place of constants on the front where the table agrees."""
     some = loss_of.on_some_rows(_ROUNDING_ROWS)
     n_rows = min(hall.sample.n_rows, Sample.rows_of(len(some.y), some.weights))
@@ -109,7 +112,8 @@ def _simplify_constants(hall: HallOfFame, loss_of: _Loss) -> None:
     while untried := [c for c in hall.front if c.expression not in tried]:
         for candidate in untried:
             tried.add(candidate.expression)
-            _add_shorter(hall, candidate, loss_of, some)
+            if not has_units:
+                _add_shorter(hall, candidate, loss_of, some)
             simple, _ = with_simple_constants(
                 candidate.expression, some.X, some.weights, some, sample, hall.loss_floor
             )
@@ -130,8 +134,9 @@ def _add_shorter(hall: HallOfFame, candidate: Candidate, loss_of: _Loss, some: _
     """Add what the formula is without an offset or a factor that noise may have put in."""
     loss = max(some(candidate.expression), hall.loss_floor, np.finfo(float).tiny)
     for shorter in without_a_constant(candidate.expression, some.X, some.weights, loss):
-        if shorter.operators <= hall.operators:
-            hall.add(Candidate(shorter, loss_of(shorter), candidate.source))
+        spelled = _spelled(shorter, hall.operators)
+        if spelled is not None and spelled.complexity() < candidate.complexity:
+            hall.add(Candidate(spelled, loss_of(spelled), candidate.source))
 
 
 class _Loss:

@@ -138,3 +138,9 @@ def test_shorter_formulas_keep_to_the_operators():
     allowed = frozenset("+-*/") | {"^"}
     hall = fitted_to_noise("x0 * x0", "1.1 * x0 ^ 2.1 + 0.1", noise=0.05, operators=allowed)
     assert all(c.expression.operators <= allowed for c in hall.candidates)
+    assert hall[hall.select()].expression.to_text() in ("x0 * x0", "x0 ^ 2.0")
+
+
+def test_constants_that_may_carry_units_stay():
+    hall = fitted_to_noise("1.02 * x0", "1.1 * x0 + 0.1", noise=0.2, has_units=True)
+    assert [c.expression.complexity() for c in hall] == [5]

@@ -109,13 +109,13 @@ def run(
     tasks = [(problem, method) for problem in problems for method in usable]
     keys = [_task_key(problem, method, settings) for problem, method in tasks]
     missing = [task for task, key in zip(tasks, keys, strict=True) if key not in done]
+    out.open("a").close()  # where it cannot be written, that is said before anything is started
     for method in {id(m): m for _, m in missing}.values():
         method.prepare()
     columns = (
         *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(),
         TimeRemainingColumn(),
     )  # fmt: skip
-    out.open("a").close()  # where it cannot be written, that is said before the first fit
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("benchmark", total=len(tasks), completed=len(tasks) - len(missing))
         for problem, method in missing:

@@ -198,8 +198,8 @@ def evaluate_recovery(
         Processes that solve problems. Each problem has seeds of its own.
     out : str or Path, optional
         File of JSON lines to which each outcome is appended. What it holds already, of the same
-        model and release, is not measured again: an outcome of 32 and 256 draws needs only those
-        draws that more than 256 take.
+        model and release, is not measured again: to 32 and 256 draws that are there, 1024 add only
+        the other 768, where 256 were not enough.
     report : callable, optional
         Called after each problem with the number of those done, those in ``out`` included.
 
