@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sr_transformer import __version__
-from sr_transformer.errors import SRTransformerError
-from sr_transformer.terminal import (
+from sr_transformer.console import (
     clear_errors,
     error_console,
     fail,
@@ -29,11 +28,12 @@ from sr_transformer.terminal import (
     shown_training,
     shown_warnings,
 )
+from sr_transformer.errors import SRTransformerError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sr_transformer.regressor import SymbolicTransformerRegressor
+    from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
 
 app = typer.Typer(
     name="sr-transformer",
@@ -79,7 +79,7 @@ def fit(
         X, y = _features_and_target(read_table(data), target, drop or [])
         if save is not None:
             _check_writable(save)
-        from sr_transformer.regressor import SymbolicTransformerRegressor
+        from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
 
         model = SymbolicTransformerRegressor(
             search,
@@ -262,7 +262,7 @@ def benchmark_suite(
 ) -> None:
     """Count how many known laws each method recovers from the same tables in the same time."""
     with clear_errors():
-        from sr_transformer.benchmark.suite import Settings, print_summary, run
+        from sr_transformer.evaluation.suite import Settings, print_summary, run
 
         settings = Settings(seconds=seconds, rows=rows, noise=noise, seed=seed)
         with shown_warnings():
@@ -304,7 +304,7 @@ def benchmark_fit(
 ) -> None:
     """Show where the time of a fit of 200 rows and 3 columns goes, once everything is loaded."""
     with clear_errors():
-        from sr_transformer.benchmark.fit_speed import measure_fit
+        from sr_transformer.evaluation.fit_speed import measure_fit
 
         with shown_warnings():
             speed = measure_fit(candidates, seed)
@@ -369,7 +369,7 @@ def _check_writable(path: Path) -> None:
 def _load_estimator(path: Path) -> SymbolicTransformerRegressor:
     if not path.is_file():
         fail(f"{path} does not exist.")
-    from sr_transformer.regressor import SymbolicTransformerRegressor
+    from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
 
     try:
         model = pickle.loads(path.read_bytes())
@@ -401,9 +401,9 @@ def _evaluate(
         fail(f"--draws is {draws!r}; give whole numbers with commas between them.")
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
+    from sr_transformer.evaluation.card import markdown_table, rich_table, write_card
+    from sr_transformer.evaluation.recovery import evaluate_recovery
     from sr_transformer.model.checkpoint import load_model
-    from sr_transformer.training.card import markdown_table, rich_table, write_card
-    from sr_transformer.training.recovery import evaluate_recovery
 
     columns = (
         *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(),
@@ -438,8 +438,8 @@ def _draw_curves(directory: Path) -> None:
 
 def _unusable_reasons() -> dict[str, str | None]:
     """Why each search engine cannot run here; ``None`` for one that can."""
-    from sr_transformer.search.operon import OperonEngine
-    from sr_transformer.search.pysr import PySREngine
+    from sr_transformer.engines.operon.engine import OperonEngine
+    from sr_transformer.engines.pysr.engine import PySREngine
 
     return {engine.name: engine.unusable_reason() for engine in (PySREngine(), OperonEngine())}
 

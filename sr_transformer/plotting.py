@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sr_transformer.expression import Expression
-    from sr_transformer.hall_of_fame import HallOfFame
+    from sr_transformer.front.hall_of_fame import HallOfFame
 
 Array = np.ndarray
 

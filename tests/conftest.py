@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     marked = [item for item in items if item.get_closest_marker("pysr")]
     if not marked:
         return
-    from sr_transformer.search.pysr import PySREngine
+    from sr_transformer.engines.pysr.engine import PySREngine
 
     reason = PySREngine().unusable_reason()
     if reason is not None:

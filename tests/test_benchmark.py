@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sr_transformer.benchmark import suite
-from sr_transformer.benchmark.judging import fraction_unexplained, has_form_of_law
-from sr_transformer.benchmark.methods import (
+from sr_transformer.evaluation import suite
+from sr_transformer.evaluation.judging import fraction_unexplained, has_form_of_law
+from sr_transformer.evaluation.methods import (
     METHODS,
     UnknownMethodError,
     expression_of_gplearn,
     make_method,
 )
-from sr_transformer.benchmark.problems import (
+from sr_transformer.evaluation.problems import (
     UNSEEN_ROWS,
     CatalogueError,
     Table,
     Variable,
     read_catalogue,
 )
-from sr_transformer.benchmark.suite import Settings, read_results, run
+from sr_transformer.evaluation.suite import Settings, read_results, run
 from sr_transformer.expression import Expression
 
 pytest.importorskip("yaml")
@@ -210,7 +210,7 @@ class Counting:
         pass
 
     def fit(self, X, y, *, seconds, seed):
-        from sr_transformer.benchmark.methods import Answer
+        from sr_transformer.evaluation.methods import Answer
 
         self.calls += 1
         if np.any(X < 0):

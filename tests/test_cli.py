@@ -87,8 +87,8 @@ def test_fit_saves_a_picture(table, tmp_path):
 
 
 def test_a_warning_is_one_line_on_standard_error(table, monkeypatch):
-    from sr_transformer.search.operon import OperonEngine
-    from sr_transformer.search.pysr import PySREngine
+    from sr_transformer.engines.operon.engine import OperonEngine
+    from sr_transformer.engines.pysr.engine import PySREngine
 
     monkeypatch.setattr(PySREngine, "unusable_reason", lambda self: "Julia is away.")
     monkeypatch.setattr(OperonEngine, "unusable_reason", lambda self: "Operon is away.")

@@ -8,12 +8,12 @@ import pytest
 
 from sr_transformer import SymbolicTransformerRegressor, propose
 from sr_transformer.expression import Expression
-from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
-from sr_transformer.proposal.closed_forms import closed_form_candidates, constant_candidate
+from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
+from sr_transformer.proposal.closed.families import closed_form_candidates, constant_candidate
+from sr_transformer.proposal.closed.subsets import best_subsets, normal_equations
 from sr_transformer.proposal.constants import loss_of
-from sr_transformer.proposal.fitting import Table
+from sr_transformer.proposal.fit import Table
 from sr_transformer.proposal.proposers import CLOSED_FORMS, PROPOSERS
-from sr_transformer.proposal.subsets import best_subsets, normal_equations
 
 OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
 

@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from sr_transformer.description_length import Sample, description_length, simple_cost
 from sr_transformer.expression import Expression
-from sr_transformer.hall_of_fame import Candidate, HallOfFame
+from sr_transformer.front.description_length import Sample, description_length, simple_cost
+from sr_transformer.front.finish import in_user_units
+from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
+from sr_transformer.front.simple_constants import with_simple_constants
 from sr_transformer.proposal.constants import refit
-from sr_transformer.rounding import with_simple_constants
-from sr_transformer.scaling import Scaling
-from sr_transformer.user_units import in_user_units
+from sr_transformer.table.scaling import Scaling
 
 OPERATORS = frozenset({"+", "-", "*", "/", "^", "sin", "exp", "square", "sqrt"})
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
+from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.expression.program import compile_program
-from sr_transformer.hall_of_fame import HallOfFame
+from sr_transformer.front.hall_of_fame import HallOfFame
 from sr_transformer.prior import ExampleStream
 from sr_transformer.prior.stream import PriorConfig
 from sr_transformer.proposal.constants import Descent, loss_of, refit
-from sr_transformer.proposal.fitting import Fitter, Table
+from sr_transformer.proposal.fit import Fitter, Table
 from sr_transformer.proposal.starts import fit_from_starts
 
 OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))

@@ -18,10 +18,10 @@ from strategies import (
     steady_rows,
 )
 
+from sr_transformer.engines.pysr.guesses import GuessRules, validate_guess
 from sr_transformer.errors import ExpressionError
 from sr_transformer.expression import Expression
-from sr_transformer.expression.formats import python_names
-from sr_transformer.search.guesses import GuessRules, validate_guess
+from sr_transformer.expression.writing import python_names
 
 NAMES = ("x0", "x1", "x2")
 ALL = GuessRules(BINARY + UNARY, NAMES, precision=64)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sr_transformer.errors import SRTransformerError
-from sr_transformer.search.guesses import (
+from sr_transformer.engines.pysr.guesses import (
     GuessError,
     GuessRules,
     accepted_guesses,
     validate_guess,
 )
+from sr_transformer.errors import SRTransformerError
 
 OPERATORS = ("+", "-", "*", "/", "^", "neg", "exp", "cos", "square", "abs", "max", "log", "sqrt")
 NAMES = ("x0", "x1", "x2")

@@ -8,9 +8,9 @@ import pickle
 import numpy as np
 import pytest
 
+from sr_transformer.engines.pysr.guesses import validate_guess
 from sr_transformer.expression import Expression
-from sr_transformer.hall_of_fame import Candidate, HallOfFame
-from sr_transformer.search.guesses import validate_guess
+from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
 
 ARITHMETIC = frozenset("+-*/")
 

@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
-from sr_transformer.hall_of_fame import Candidate
+from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
+from sr_transformer.front.hall_of_fame import Candidate
 from sr_transformer.proposal.bags import Bags
 from sr_transformer.proposal.constants import loss_of, refit
-from sr_transformer.proposal.fitting import Table
+from sr_transformer.proposal.draw import PriorSampler
+from sr_transformer.proposal.fit import Table
 from sr_transformer.proposal.long_tables import refined
-from sr_transformer.proposal.propose import propose_candidates
+from sr_transformer.proposal.proposing import propose_candidates
 from sr_transformer.proposal.recombination import children
 from sr_transformer.proposal.relevance import Relevance, relevant_columns
-from sr_transformer.proposal.sampling import PriorSampler
 
 OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
 

@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 from strategies import random_formula, random_table, same_values
 
+from sr_transformer.engines.base import SearchTask, resolve_engine, run_search
+from sr_transformer.engines.operon import engine as operon_module
+from sr_transformer.engines.operon.engine import OperonEngine
+from sr_transformer.engines.pysr.engine import PySREngine
+from sr_transformer.engines.seeding import without_scale
 from sr_transformer.errors import (
     EngineFallbackWarning,
     EngineUnavailableError,
     SearchInterruptedWarning,
 )
 from sr_transformer.expression import Expression
-from sr_transformer.search import operon as operon_module
-from sr_transformer.search.engine import SearchTask, resolve_engine, run_search
-from sr_transformer.search.operon import OperonEngine
-from sr_transformer.search.pysr import PySREngine
-from sr_transformer.search.seeding import without_scale
 
 MISSING = OperonEngine().unusable_reason()
 needs_operon = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
@@ -34,7 +34,7 @@ needs_operon = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
 if MISSING is None:
     import pyoperon
 
-    from sr_transformer.search.operon_trees import (
+    from sr_transformer.engines.operon.trees import (
         NODE_NAMES,
         UnreadableTreeError,
         allowed_symbols,
@@ -42,7 +42,7 @@ if MISSING is None:
         read_front,
         to_nodes,
     )
-    from sr_transformer.search.operon_worker import (
+    from sr_transformer.engines.operon.worker import (
         POPULATION,
         individuals,
         settings,
@@ -366,7 +366,7 @@ def test_what_the_clock_kept_operon_from_making_is_filled_with_what_it_made():
 @needs_operon
 def test_rounds_that_are_too_short_for_a_generation_do_not_end_the_search(monkeypatch):
     # A thousand formulas on that many rows take longer than the first rounds.
-    import sr_transformer.search.operon_worker as worker
+    import sr_transformer.engines.operon.worker as worker
 
     monkeypatch.setattr(worker, "_MOST_ROWS", 20_000)
     monkeypatch.setattr(worker, "_ROUND_SECONDS", 1)
@@ -390,7 +390,7 @@ def other_process(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     preamble = """
         import os, pickle, sys, time
         from sr_transformer.expression import Expression
-        from sr_transformer.search.engine import SearchResult
+        from sr_transformer.engines.base import SearchResult
         def send(kind, content=None):
             pickle.dump((kind, content), sys.stdout.buffer)
             sys.stdout.buffer.flush()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sr_transformer.expression import Expression
-from sr_transformer.hall_of_fame import Candidate, HallOfFame
+from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.plotting import (
     PlottingUnavailableError,
     plot_fit,

@@ -7,13 +7,13 @@ import pytest
 
 from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.expression import Expression
-from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
+from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.prior import ExampleStream
+from sr_transformer.proposal.draw import PriorSampler
 from sr_transformer.proposal.grammar import Grammar
-from sr_transformer.proposal.propose import propose_candidates
+from sr_transformer.proposal.proposing import propose_candidates
 from sr_transformer.proposal.relevance import relevant_columns
-from sr_transformer.proposal.sampling import PriorSampler
 
 OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
 VOCABULARY = Vocabulary()

@@ -11,19 +11,19 @@ from typer.testing import CliRunner
 
 from sr_transformer.cli import app
 from sr_transformer.errors import CheckpointError
-from sr_transformer.expression import Expression
-from sr_transformer.hall_of_fame import Candidate
-from sr_transformer.model.checkpoint import load_model, save_model
-from sr_transformer.model.transformer import PRESETS, Transformer
-from sr_transformer.prior.holdout import held_out_suites
-from sr_transformer.training.card import BY_HAND, markdown_table, write_card
-from sr_transformer.training.recovery import (
+from sr_transformer.evaluation.card import BY_HAND, markdown_table, write_card
+from sr_transformer.evaluation.recovery import (
     Evaluation,
     Outcome,
     evaluate_recovery,
     is_recovered,
     make_problem,
 )
+from sr_transformer.expression import Expression
+from sr_transformer.front.hall_of_fame import Candidate
+from sr_transformer.model.checkpoint import load_model, save_model
+from sr_transformer.model.transformer import PRESETS, Transformer
+from sr_transformer.prior.holdout import held_out_suites
 
 VALIDATION = {
     "loss": 1.25, "token_accuracy": 0.5, "formula_accuracy": 0.125, "formula_loss": 9.0,
@@ -96,7 +96,7 @@ def test_the_evaluation_is_repeatable_whatever_the_number_of_processes(checkpoin
 
 
 def test_an_easy_problem_is_recovered_within_the_first_draws(checkpoint):
-    from sr_transformer.training.recovery import solve
+    from sr_transformer.evaluation.recovery import solve
 
     # Problem 14 is a sum of two variables: repair finds it, whoever drew two formulas.
     assert make_problem(14).expression.symbols == ("+", "x0", "x1")

@@ -13,10 +13,10 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 from sr_transformer import Expression, SymbolicTransformerRegressor
+from sr_transformer.clock import Stages
+from sr_transformer.engines.pysr.engine import PySREngine
 from sr_transformer.errors import CheckpointError, EngineFallbackWarning, EngineUnavailableError
-from sr_transformer.progress import Stages
 from sr_transformer.proposal.proposers import PROPOSERS
-from sr_transformer.search.pysr import PySREngine
 
 COLUMNS = [
     "complexity", "loss", "score", "equation", "sympy_format", "source", "description_length"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.operators import ARITY, DEFAULT_BINARY, DEFAULT_UNARY
-from sr_transformer.hall_of_fame import HallOfFame
+from sr_transformer.expression.language import ARITY, DEFAULT_BINARY, DEFAULT_UNARY
+from sr_transformer.front.hall_of_fame import HallOfFame
 from sr_transformer.proposal.edits import Editor
-from sr_transformer.proposal.fitting import Fitter, Table
+from sr_transformer.proposal.fit import Fitter, Table
 from sr_transformer.proposal.repair import rescaled, simpler_variants
 
 OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))

@@ -13,26 +13,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr_transformer.errors import (
-    EngineFallbackWarning,
-    EngineUnavailableError,
-    SearchInterruptedWarning,
-)
-from sr_transformer.expression import Expression
-from sr_transformer.proposal.propose import propose_candidates
-from sr_transformer.search import engine as engine_module
-from sr_transformer.search import pysr as pysr_module
-from sr_transformer.search.engine import SearchResult, SearchTask, resolve_engine, run_search
-from sr_transformer.search.guesses import GuessRules
-from sr_transformer.search.operon import OperonEngine
-from sr_transformer.search.pysr import (
+from sr_transformer.engines import base as engine_module
+from sr_transformer.engines.base import SearchResult, SearchTask, resolve_engine, run_search
+from sr_transformer.engines.operon.engine import OperonEngine
+from sr_transformer.engines.pysr import engine as pysr_module
+from sr_transformer.engines.pysr.engine import (
     PySREngine,
     guess_strings,
     is_pysr_regressor,
     pysr_names,
     read_equations,
 )
-from sr_transformer.search.pysr_settings import ABSOLUTE_SETTINGS, GUESS_SETTINGS, own_settings
+from sr_transformer.engines.pysr.guesses import GuessRules
+from sr_transformer.engines.pysr.settings import ABSOLUTE_SETTINGS, GUESS_SETTINGS, own_settings
+from sr_transformer.errors import (
+    EngineFallbackWarning,
+    EngineUnavailableError,
+    SearchInterruptedWarning,
+)
+from sr_transformer.expression import Expression
+from sr_transformer.proposal.proposing import propose_candidates
 
 ARITHMETIC = frozenset("+-*/")
 
@@ -98,7 +98,7 @@ def test_pysr_by_name_raises_instead():
 def test_a_fresh_process_finds_out_that_pysr_cannot_run_and_prints_nothing():
     code = """
         import warnings
-        from sr_transformer.search.engine import resolve_engine
+        from sr_transformer.engines.base import resolve_engine
         from sr_transformer.errors import EngineUnavailableError
         warnings.simplefilter("ignore")
         resolve_engine("auto")
@@ -130,7 +130,7 @@ def test_missing_package_is_told_apart_from_a_broken_one(monkeypatch):
 
 def test_importing_the_search_package_starts_no_engine():
     code = (
-        "import sys, sr_transformer.search.engine, sr_transformer.search.pysr\n"
+        "import sys, sr_transformer.engines.base, sr_transformer.engines.pysr.engine\n"
         "print([m for m in ('pysr', 'juliacall', 'torch', 'sympy') if m in sys.modules])"
     )
     output = subprocess.run(
@@ -296,7 +296,9 @@ def test_fit_returns_the_transformers_front_when_the_engine_fails(
     quick, noisy_table, monkeypatch, error
 ):
     alone = quick().fit(*noisy_table)
-    monkeypatch.setattr("sr_transformer.regressor.resolve_engine", lambda s: BrokenEngine(error))
+    monkeypatch.setattr(
+        "sr_transformer.estimators.regressor.resolve_engine", lambda s: BrokenEngine(error)
+    )
     with pytest.warns(SearchInterruptedWarning) as caught:
         model = quick(search="auto").fit(*noisy_table)
     assert len(caught) == 1
@@ -314,7 +316,7 @@ def test_ctrl_c_in_the_search_of_one_output_ends_those_of_the_others(
     quick, noisy_table, monkeypatch
 ):
     engine = BrokenEngine(KeyboardInterrupt())
-    monkeypatch.setattr("sr_transformer.regressor.resolve_engine", lambda s: engine)
+    monkeypatch.setattr("sr_transformer.estimators.regressor.resolve_engine", lambda s: engine)
     X, y = noisy_table
     with pytest.warns(SearchInterruptedWarning) as caught:
         model = quick(search="auto").fit(X, np.column_stack([y, y**2, y**3]))
@@ -329,8 +331,8 @@ def test_ctrl_c_while_proposing_starts_no_search(quick, noisy_table, monkeypatch
         raise KeyboardInterrupt
 
     engine = BrokenEngine(AssertionError("it was searched"))
-    monkeypatch.setattr("sr_transformer.regressor.resolve_engine", lambda s: engine)
-    monkeypatch.setattr("sr_transformer.proposal.sampling.NetworkSampler.draw", interrupted)
+    monkeypatch.setattr("sr_transformer.estimators.regressor.resolve_engine", lambda s: engine)
+    monkeypatch.setattr("sr_transformer.proposal.draw.NetworkSampler.draw", interrupted)
     with pytest.warns(SearchInterruptedWarning) as caught:
         model = quick(search="auto").fit(*noisy_table)
     assert len(caught) == 1
@@ -345,10 +347,10 @@ def test_half_of_the_time_is_for_proposing_where_a_search_follows(quick, noisy_t
         told.append((settings["n_candidates"], settings["timeout_in_seconds"]))
         return propose_candidates(X, y, **{**settings, "n_candidates": 8})
 
-    monkeypatch.setattr("sr_transformer.proposal.propose.propose_candidates", propose)
+    monkeypatch.setattr("sr_transformer.proposal.proposing.propose_candidates", propose)
     quick(search="none", n_candidates=None, timeout_in_seconds=60).fit(*noisy_table)
     engine = BrokenEngine(RuntimeError("exploded"))
-    monkeypatch.setattr("sr_transformer.regressor.resolve_engine", lambda s: engine)
+    monkeypatch.setattr("sr_transformer.estimators.regressor.resolve_engine", lambda s: engine)
     with pytest.warns(SearchInterruptedWarning):
         quick(search="auto", n_candidates=None, timeout_in_seconds=60).fit(*noisy_table)
     (alone_draws, alone_seconds), (draws, seconds) = told
@@ -386,7 +388,7 @@ def test_engine_finds_are_refitted_pooled_and_credited(quick, monkeypatch, scale
     X = np.random.default_rng(0).uniform(0.5, 3.0, (60, 2)) * [100.0, 1.0]
     y = 1e7 * Expression.parse(LAW).evaluate(X / [100.0, 1.0])
     engine = AnsweringEngine(scaled)
-    monkeypatch.setattr("sr_transformer.regressor.resolve_engine", lambda s: engine)
+    monkeypatch.setattr("sr_transformer.estimators.regressor.resolve_engine", lambda s: engine)
     model = quick(proposers=["linear"], unary_operators=["exp"]).fit(X, y)
     assert model.engine_ == "answering"
     assert model.search_ is engine
@@ -405,7 +407,9 @@ def test_engine_finds_are_refitted_pooled_and_credited(quick, monkeypatch, scale
     assert "3 refused: larger than maxsize" in repr(report)
     assert set(report.seconds) == {"propose", "seed", "start", "search", "refit"}
     refitted = quick().set_params(search="none")
-    monkeypatch.setattr("sr_transformer.regressor.resolve_engine", engine_module.resolve_engine)
+    monkeypatch.setattr(
+        "sr_transformer.estimators.regressor.resolve_engine", engine_module.resolve_engine
+    )
     assert not hasattr(refitted.fit(X, y), "search_")
 
 
@@ -441,7 +445,7 @@ PySRRegressor._run = run
 
 import sklearn.base
 from sr_transformer.expression import Expression
-from sr_transformer.search.engine import SearchTask, resolve_engine
+from sr_transformer.engines.base import SearchTask, resolve_engine
 X = np.random.default_rng(0).uniform(1, 3, (20, 2))
 def task(**changes):
     settings = dict(
@@ -763,7 +767,7 @@ def test_complexity_that_julia_defines_is_left_to_it():
 def test_engine_built_for_a_task_passes_pysrs_own_validation():
     run_in_pysrs_python(
         """
-        from sr_transformer.search.pysr import PySREngine
+        from sr_transformer.engines.pysr.engine import PySREngine
         warnings.simplefilter("error")
         weights = np.linspace(1, 2, 20)
         result = PySREngine().search(
@@ -884,7 +888,7 @@ def test_ctrl_c_during_the_search_ends_it_with_what_is_there():
 def test_engine_that_hangs_beyond_its_timeout_is_stopped():
     fit_in_pysrs_python(
         """
-        from sr_transformer.search import pysr
+        from sr_transformer.engines.pysr import engine as pysr
         pysr._GRACE_SECONDS = 0.5
         PySRRegressor._run = lambda self, *_, **__: time.sleep(60)
         begun = time.monotonic()

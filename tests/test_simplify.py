@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.operators import ARITY
+from sr_transformer.expression.language import ARITY
 
 UNARY = [name for name, arity in ARITY.items() if arity == 1]
 BINARY = [name for name, arity in ARITY.items() if arity == 2] + ["+", "*", "-", "/"] * 2

@@ -26,12 +26,12 @@ from sr_transformer.prior.stream import ExampleStream
 from sr_transformer.training import loop
 from sr_transformer.training.config import TrainingConfig
 from sr_transformer.training.data import DataConfig, Feeder, collate, make_chunk, validation_batches
-from sr_transformer.training.evaluate import to_tensors, validate
 from sr_transformer.training.loop import export, train
 from sr_transformer.training.objective import Objective
 from sr_transformer.training.schedule import Schedule
 from sr_transformer.training.speed import measure_speed
 from sr_transformer.training.state import read_state
+from sr_transformer.training.validation import to_tensors, validate
 
 DATA = DataConfig(
     batch_size=16, row_counts=(8, 12), row_weights=(0.5, 0.5), group_size=32, groups=2

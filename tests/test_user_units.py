@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.operators import DEFAULT_BINARY, DEFAULT_UNARY
-from sr_transformer.hall_of_fame import Candidate, HallOfFame
+from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
+from sr_transformer.front.finish import in_user_units
+from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.proposal.constants import refit
-from sr_transformer.scaling import Scaling
-from sr_transformer.user_units import in_user_units
+from sr_transformer.table.scaling import Scaling
 
 ARITHMETIC = frozenset("+-*/")
 

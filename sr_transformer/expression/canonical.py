@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from sr_transformer.expression.operators import OPERATORS
+from sr_transformer.expression.language import OPERATORS
 
 _ODD = frozenset({"sin", "tan", "asin", "atan", "sinh", "tanh"})
 _EVEN = frozenset({"cos", "cosh", "abs"})

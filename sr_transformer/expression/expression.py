@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sr_transformer.errors import ExpressionError
-from sr_transformer.expression.operators import ARITY, CONSTANT, OPERATORS
+from sr_transformer.expression.language import ARITY, CONSTANT, OPERATORS
 from sr_transformer.expression.program import BoundProgram, compile_program
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Expression:
     ----------
     symbols : iterable of str
         Prefix sequence. Operators by the names of
-        :data:`sr_transformer.expression.operators.OPERATORS`, variables ``"x0"``, ``"x1"``, ...
+        :data:`sr_transformer.expression.language.OPERATORS`, variables ``"x0"``, ``"x1"``, ...
         (the columns of the table, from zero), constants ``"c"``.
     constants : iterable of float
         The value of each ``"c"``, from left to right.
@@ -174,7 +174,7 @@ class Expression:
     @classmethod
     def parse(cls, text: str, variable_names: Sequence[str] | None = None) -> Expression:
         """Read a formula from text, PySR's equation text included."""
-        from sr_transformer.expression.formats import parse
+        from sr_transformer.expression.writing import parse
 
         return parse(text, variable_names)
 
@@ -183,7 +183,7 @@ class Expression:
         cls, formula: sympy.Basic, variable_names: Sequence[str] | None = None
     ) -> Expression:
         """Convert a SymPy expression."""
-        from sr_transformer.expression.formats import from_sympy
+        from sr_transformer.expression.writing import from_sympy
 
         return from_sympy(formula, variable_names)
 
@@ -191,31 +191,31 @@ class Expression:
         self, variable_names: Sequence[str] | None = None, precision: int | None = None
     ) -> str:
         """Infix text; all digits of the constants unless ``precision`` names a number of them."""
-        from sr_transformer.expression.formats import to_text
+        from sr_transformer.expression.writing import to_text
 
         return to_text(self, variable_names, precision)
 
     def to_sympy(self, variable_names: Sequence[str] | None = None) -> sympy.Basic:
         """SymPy expression over real-valued symbols with the given names."""
-        from sr_transformer.expression.formats import to_sympy
+        from sr_transformer.expression.writing import to_sympy
 
         return to_sympy(self, variable_names)
 
     def to_latex(self, variable_names: Sequence[str] | None = None, precision: int = 4) -> str:
         """LaTeX, with constants rounded to ``precision`` significant digits."""
-        from sr_transformer.expression.formats import to_latex
+        from sr_transformer.expression.writing import to_latex
 
         return to_latex(self, variable_names, precision)
 
     def to_python(self, variable_names: Sequence[str] | None = None) -> str:
         """Python expression over NumPy arrays (``np`` imported)."""
-        from sr_transformer.expression.formats import to_python
+        from sr_transformer.expression.writing import to_python
 
         return to_python(self, variable_names)
 
     def to_pysr(self, variable_names: Sequence[str] | None = None) -> str:
         """Text that PySR accepts as one of its ``guesses``."""
-        from sr_transformer.expression.formats import to_pysr
+        from sr_transformer.expression.writing import to_pysr
 
         return to_pysr(self, variable_names)
 

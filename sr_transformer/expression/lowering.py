@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 
 from sr_transformer.expression.expression import Expression
-from sr_transformer.expression.operators import ARITY, CONSTANT, OPERATORS
+from sr_transformer.expression.language import ARITY, CONSTANT, OPERATORS
 
 # A template is "a" or "b" (the arguments), a float, or (operator, template, ...).
 Template = str | float | tuple

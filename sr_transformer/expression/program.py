@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sr_transformer.expression.operators import ARITY, CONSTANT, OPERATORS
+from sr_transformer.expression.language import ARITY, CONSTANT, OPERATORS
 
 Array = np.ndarray
 

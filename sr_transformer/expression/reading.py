@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from sr_transformer.errors import ExpressionError
 from sr_transformer.expression.expression import Expression
-from sr_transformer.expression.operators import ARITY, CONSTANT, OPERATORS
+from sr_transformer.expression.language import ARITY, CONSTANT, OPERATORS
 
 Node = tuple[list[str], list[float]]
 """Prefix symbols and constants of a part of a formula."""

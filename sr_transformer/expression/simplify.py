@@ -15,7 +15,7 @@ from sr_transformer.expression.canonical import (
     variable,
 )
 from sr_transformer.expression.expression import Expression
-from sr_transformer.expression.operators import ARITY
+from sr_transformer.expression.language import ARITY
 
 _WHOLE_POWERS = {"square": 2.0, "cube": 3.0, "inv": -1.0}
 

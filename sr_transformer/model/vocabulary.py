@@ -15,7 +15,7 @@ import numpy as np
 
 from sr_transformer.errors import ExpressionError
 from sr_transformer.expression import Expression
-from sr_transformer.expression.operators import ARITY, CONSTANT
+from sr_transformer.expression.language import ARITY, CONSTANT
 
 N_VARIABLES = 10
 """Columns that the network can tell apart."""

@@ -11,7 +11,7 @@ from importlib.resources import files
 from itertools import pairwise
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.operators import ARITY
+from sr_transformer.expression.language import ARITY
 
 _FUNCTIONS = frozenset(ARITY) - {"+", "-", "*", "neg"}
 _UNORDERED = {"+": "+", "-": "+", "*": "*", "max": "max", "min": "min"}

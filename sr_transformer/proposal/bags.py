@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sr_transformer.proposal.draw import Sampler
 from sr_transformer.proposal.relevance import Relevance
-from sr_transformer.proposal.sampling import Sampler
 
 Array = np.ndarray
 

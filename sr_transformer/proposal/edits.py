@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.operators import ARITY, CONSTANT, OPERATORS
+from sr_transformer.expression.language import ARITY, CONSTANT, OPERATORS
 from sr_transformer.expression.program import BoundProgram, compile_program
 
 Array = np.ndarray

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.hall_of_fame import Candidate, HallOfFame
-from sr_transformer.proposal.fitting import Table
+from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
+from sr_transformer.proposal.fit import Table
 
 Array = np.ndarray
 

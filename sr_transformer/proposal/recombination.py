@@ -8,7 +8,7 @@ import numpy as np
 
 from sr_transformer.expression import Expression
 from sr_transformer.expression.expression import subformula_ends
-from sr_transformer.expression.operators import ARITY, CONSTANT
+from sr_transformer.expression.language import ARITY, CONSTANT
 
 _EXCHANGED = 0.5  # share of children with a part of another parent in place of one of their own
 _SWAPPED = 0.25  # with another operator or variable; the others get a part around one of theirs

@@ -9,8 +9,8 @@ import numpy as np
 
 from sr_transformer.expression import Expression
 from sr_transformer.expression.expression import subformula_ends
-from sr_transformer.expression.operators import ARITY
-from sr_transformer.hall_of_fame import Candidate, HallOfFame
+from sr_transformer.expression.language import ARITY
+from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.proposal.edits import Edit, Editor
 
 Array = np.ndarray

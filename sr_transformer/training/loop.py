@@ -42,12 +42,12 @@ from sr_transformer.training.config import (
     fastest_precision,
 )
 from sr_transformer.training.data import Batch, DataConfig, Feeder, validation_batches
-from sr_transformer.training.evaluate import to_tensors, validate
 from sr_transformer.training.log import Log, Pace
 from sr_transformer.training.objective import Objective
 from sr_transformer.training.schedule import Schedule
 from sr_transformer.training.state import export, first_model, read_state
 from sr_transformer.training.stop import StopRequest
+from sr_transformer.training.validation import to_tensors, validate
 
 _EMA_DECAY = 0.999
 

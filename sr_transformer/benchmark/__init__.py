@@ -1,1 +1,0 @@
-"""A fair comparison: the same tables and the same seconds for every method."""

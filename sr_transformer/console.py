@@ -1,0 +1,168 @@
+"""What the command prints: results to standard output, all else to standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from sr_transformer.errors import SRTransformerError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
+    from sr_transformer.training.config import Progress as TrainingProgress
+
+# A table that goes to a file or a pipe is as wide as this, whatever the terminal.
+WIDTH_WITHOUT_TERMINAL = 140
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print one line to standard error."""
+    error_console().print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line and end with exit code 2."""
+    say(f"error: {message}", style="red")
+    raise typer.Exit(2)
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn what a user can mend into one line and exit code 2."""
+    try:
+        yield
+    except (SRTransformerError, ValueError) as error:
+        # The first line says what is wrong; scikit-learn adds paragraphs of advice.
+        fail(str(error).strip().split("\n")[0])
+    except OSError as error:
+        fail(f"{error.filename or 'file'}: {error.strerror or error}")
+
+
+@contextmanager
+def shown_warnings() -> Iterator[None]:
+    """Print warnings as one line each, without the place in our source that raised them."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        yield
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        say(f"warning: {message}", style="yellow")
+
+
+def output_console() -> Console:
+    """Console for results."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
+
+
+def error_console() -> Console:
+    """Console for progress, warnings and errors."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+@contextmanager
+def shown_stages(model: SymbolicTransformerRegressor, seconds: float | None) -> Iterator[None]:
+    """Show a bar that names the stage of the fit, and the time."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    limit = "" if seconds is None else f"of {seconds:g} s"
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn(limit)
+    )  # fmt: skip
+    with Progress(*columns, console=error_console(), transient=True) as progress:
+        task = progress.add_task("starting", total=None)
+        # The estimator announces its stages to this method; it is taken back before pickling.
+        model._say = lambda text: progress.update(task, description=text.split("\n")[0])
+        try:
+            yield
+        finally:
+            del model._say
+
+
+def front_as_records(model: SymbolicTransformerRegressor) -> list[dict[str, Any]]:
+    """The front for JSON, one record a formula."""
+    hall = model.hall_of_fame_
+    selected = hall.select()
+    return [
+        {
+            "complexity": candidate.complexity,
+            "loss": hall.shown_loss(candidate),
+            "score": score,
+            "equation": candidate.expression.to_text(hall.variable_names),
+            "description_length": length,
+            "source": candidate.source,
+            "selected": row == selected,
+        }
+        for row, (candidate, score, length) in enumerate(
+            zip(hall.front, hall.scores, hall.description_lengths, strict=True)
+        )
+    ]
+
+
+def print_front(model: SymbolicTransformerRegressor, target: str, r2: float) -> None:
+    """Print the front as a table, then the chosen formula and how well it fits."""
+    from rich.table import Table
+    from rich.text import Text
+
+    hall = model.hall_of_fame_
+    selected = hall.select()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    table.add_column("complexity", justify="right")
+    table.add_column("loss", justify="right")
+    table.add_column("score", justify="right")
+    table.add_column("equation", overflow="fold")
+    table.add_column("source")
+    for row, (candidate, score) in enumerate(zip(hall.front, hall.scores, strict=True)):
+        table.add_row(
+            ">" if row == selected else "",
+            str(candidate.complexity),
+            f"{hall.shown_loss(candidate):.3g}",
+            f"{score:.3f}",
+            Text(candidate.expression.to_text(hall.variable_names, 6)),
+            candidate.source,
+            style="bold green" if row == selected else None,
+        )
+    console = output_console()
+    console.print(table)
+    chosen = hall.front[selected].expression.to_text(hall.variable_names, 6)
+    seconds = model.timings_["total"]
+    for text in (
+        "",
+        f"{target} = {chosen}",
+        f"R2 = {r2:.6g} on the table itself; found by {model.engine_} in {seconds:.1f} s",
+    ):
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def shown_training() -> Iterator[Callable[[TrainingProgress], None]]:
+    """Show a bar with the loss, the speed and the time left."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    # The further processes of a distributed run have nothing to show.
+    helper = os.environ.get("LOCAL_RANK", "0") != "0"
+    with Bar(*columns, console=error_console(), transient=True, disable=helper) as bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def report(now: TrainingProgress) -> None:
+            minutes, seconds = divmod(round(now.seconds_left), 60)
+            text = (
+                f"{now.row['examples']:,} examples, loss {now.row['loss']:.3f}, "
+                f"{now.row['examples_per_second']:,.0f}/s, {minutes}:{seconds:02d} left"
+            )
+            bar.update(task, completed=now.fraction, description=text)
+
+        yield report

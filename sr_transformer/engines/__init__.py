@@ -1,0 +1,1 @@
+"""Search engines that go on from proposed formulas."""

@@ -1,0 +1,298 @@
+"""What runs in Operon's own process: the search, from formulas and back to formulas."""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
+from typing import IO, Any
+
+import numpy as np
+import pyoperon
+import pyoperon.sklearn
+from pyoperon.sklearn import SymbolicRegressor
+
+from sr_transformer.engines.base import SearchResult, SearchTask, describe
+from sr_transformer.engines.operon.trees import (
+    NODE_NAMES,
+    allowed_symbols,
+    read_front,
+    to_nodes,
+    tree_length,
+)
+from sr_transformer.engines.seeding import without_scale
+from sr_transformer.expression import Expression
+
+Array = np.ndarray
+
+POPULATION = 1000
+_OBJECTIVES = ("r2", "length")
+_LOCAL_ITERATIONS = 5  # Levenberg-Marquardt steps for the constants of each new individual
+_NODES_A_SYMBOL = 2 / 3
+_SMALLEST_LENGTH = 3  # one operator, or Operon has nothing to make trees of
+_SMALLEST_DEPTH = 10  # Operon's own limit; deeper formulas to start from raise it
+_UNLIMITED = 10**9
+_ROUND_SECONDS = 2  # between two reports; Operon counts whole seconds
+_ROUND_GENERATIONS = 20  # between two reports of a search without a time limit
+_N_ROUNDS = 5  # of a search without a time limit
+_MOST_ROWS = 2000  # a generation on 4000 took 9 s on a busy core; constants are refitted on more
+_EXACT = 1e-12  # share of the variance that 32-bit rounding may leave
+_PATIENCE = 3  # rounds in which an exact formula has to get shorter
+
+
+# --- the search -----------------------------------------------------------------------------------
+def settings(task: SearchTask, starts: Sequence[Expression] = ()) -> dict[str, Any]:
+    """Keywords of the ``SymbolicRegressor`` for a task, but for its time.
+
+    A weighted variable is a single node, which is three symbols of a formula: trees as long as
+    ``task.maxsize`` would mostly be too long as formulas. The formulas to start from, which are
+    not, make room for themselves.
+    """
+    shortest = max(_SMALLEST_LENGTH, math.ceil(task.maxsize * _NODES_A_SYMBOL))
+    return {
+        "allowed_symbols": allowed_symbols(task.operators),
+        "objectives": list(_OBJECTIVES),
+        "max_length": max([shortest, *(tree_length(start) for start in starts)]),
+        "max_depth": max([_SMALLEST_DEPTH, *(start.depth for start in starts)]),
+        "population_size": POPULATION,
+        "pool_size": POPULATION,
+        "optimizer_iterations": _LOCAL_ITERATIONS,
+        "max_evaluations": _UNLIMITED * 1000,
+        "epsilon": 0.0,
+        "n_threads": _cores() if task.random_state is None else 1,
+    }
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def training_rows(task: SearchTask) -> Array:
+    """Rows for Operon, which knows no weights: those of larger weight come several times."""
+    n_rows = len(task.y)
+    rng = np.random.default_rng(task.random_state)
+    if task.weights is None:
+        if n_rows <= _MOST_ROWS:
+            return np.arange(n_rows)
+        return np.sort(rng.choice(n_rows, _MOST_ROWS, replace=False))
+    # Four for a row of mean weight: each weight is right to an eighth of the mean.
+    n_drawn = min(4 * n_rows, _MOST_ROWS)
+    ends = np.cumsum(task.weights) / np.sum(task.weights) * n_drawn
+    return np.repeat(np.arange(n_rows), np.diff(np.round(ends), prepend=0.0).astype(int))
+
+
+def starts(task: SearchTask, X: Array) -> tuple[list[Expression], Counter[str]]:
+    """The task's formulas as Operon can hold them, at most half of its population.
+
+    Operon asserts instead of checking, so that whatever is too long, undefined on a row or without
+    a variable is left out here. The factor and offset around a formula are left to Operon, which
+    solves for them by itself.
+
+    Parameters
+    ----------
+    task : SearchTask
+    X : ndarray of shape (n_rows, n_columns)
+        The rows that Operon is given.
+
+    Returns
+    -------
+    starts : list of Expression
+    refused : Counter
+        How many formulas were left out, by the reason for it.
+    """
+    operators = task.operators & NODE_NAMES.keys()
+    hashes = range(1, X.shape[1] + 1)  # any will do to see whether a formula can be written
+    made: dict[tuple[str, ...], Expression] = {}
+    refused: Counter[str] = Counter()
+    for guess in task.guesses:
+        lowered = guess.lower(operators)
+        if lowered is None:
+            refused["operator not enabled"] += 1
+        elif not lowered.variables:
+            refused["constant"] += 1
+        elif lowered.complexity() > task.maxsize:
+            refused["larger than maxsize"] += 1
+        elif (lowered := without_scale(lowered)).symbols in made:
+            refused["same as another up to constants"] += 1
+        elif not _is_finite(lowered, X):
+            refused["not finite on the table"] += 1
+        elif to_nodes(lowered, hashes) is None:
+            refused["number out of range"] += 1
+        elif len(made) == POPULATION // 2:
+            refused["half of the population is full"] += 1
+        else:
+            made[lowered.symbols] = lowered
+    return list(made.values()), refused
+
+
+def _is_finite(expression: Expression, X: Array) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.all(np.isfinite(expression.evaluate(X).astype(np.float32))))
+
+
+def individuals(starts: Iterable[Expression], hashes: Sequence[int]) -> list[Any]:
+    """Members of Operon's population."""
+    made = []
+    for start in starts:
+        made.append(pyoperon.Individual(len(_OBJECTIVES)))
+        made[-1].Genotype = pyoperon.Tree(to_nodes(start, hashes)).UpdateNodes()
+    return made
+
+
+def search(task: SearchTask, report: Callable[[SearchResult], None]) -> None:
+    """Search from the task's formulas and report the front again and again.
+
+    Raises
+    ------
+    ValueError
+        If Operon has none of the task's operators.
+    """
+    started = monotonic()
+    if not task.operators & NODE_NAMES.keys():
+        raise ValueError(
+            f"Operon has none of the operators {' '.join(sorted(task.operators))}; it knows "
+            f"{' '.join(NODE_NAMES)}."
+        )
+    rows = training_rows(task)
+    X, y = task.X[rows], task.y[rows]
+    if np.ptp(y) == 0.0:
+        return  # the share of a variance of zero is undefined
+    first, refused = starts(task, X)
+    seeding = {"accepted": first, "refused": dict(refused)}
+    report(SearchResult(**seeding))
+    model = SymbolicRegressor(**settings(task, first), generations=0)
+    # On rows where a formula is undefined scikit-learn's own would end the whole fit.
+    pyoperon.sklearn.mean_squared_error = _mean_squared_error
+    seed = 0 if task.random_state is None else task.random_state
+    model.set_params(random_state=task.random_state).fit(X, y)
+    hashes = list(model.variables_)
+    # The first entries are the population, the others its offspring; a list of another length
+    # makes Operon abort.
+    population = list(model.individuals_)
+    seeded = individuals(first, hashes)
+    population[: len(seeded)] = seeded
+    model.individuals_ = population
+    model.set_params(warm_start=True)
+
+    def left() -> float | None:
+        limit = task.timeout_in_seconds
+        return None if limit is None else limit - (monotonic() - started)
+
+    pace = _Pace()
+    while (limits := pace.limits(left())) is not None:
+        if task.random_state is not None:
+            model.set_params(random_state=(seed + pace.n_rounds) % 2**32)
+        begun = monotonic()
+        model.set_params(**limits).fit(X, y)
+        exact = [
+            row["length"]
+            for row in model.pareto_front_
+            if row["mean_squared_error"] <= _EXACT * np.var(y)
+        ]
+        population, complete = whole(model.individuals_)
+        pace.finished(
+            monotonic() - begun,
+            model.stats_["generations"],
+            complete=complete,
+            shortest=min(exact, default=None),
+        )
+        trees = [row["tree"] for row in model.pareto_front_]
+        expressions, n_unreadable = read_front(trees, hashes, task.operators)
+        model.individuals_ = []  # they cannot be pickled
+        report(
+            SearchResult(
+                expressions=expressions, fitted=model, n_unreadable=n_unreadable, **seeding
+            )
+        )
+        model.individuals_ = population
+
+
+def whole(individuals: Sequence[Any]) -> tuple[list[Any], bool]:
+    """A population and its offspring, where the clock may have stopped Operon amid a generation.
+
+    What it had not made by then are empty trees, and Operon crashes when it goes on from one. What
+    it had made takes their places.
+
+    Returns
+    -------
+    individuals : list of pyoperon.Individual
+    complete : bool
+        Whether nothing had to be replaced.
+    """
+    made = [each for each in individuals if each.Genotype.Length > 0]
+    n_missing = len(individuals) - len(made)
+    filled = [made[i % len(made)] for i in range(n_missing)]
+    return made + filled, n_missing == 0
+
+
+class _Pace:
+    """How long the next round lasts, or that there is none."""
+
+    def __init__(self) -> None:
+        self.n_rounds = 0
+        self._seconds_a_generation = 0.0
+        self._shortest: float | None = None
+        self._since = 0
+        self._round_seconds = _ROUND_SECONDS
+
+    def limits(self, left: float | None) -> dict[str, int | None] | None:
+        if self._shortest is not None and self.n_rounds - self._since >= _PATIENCE:
+            return None
+        if left is None:
+            if self.n_rounds == _N_ROUNDS:
+                return None
+            return {"generations": _ROUND_GENERATIONS, "max_time": None}
+        if left >= 1.0:
+            return {"generations": _UNLIMITED, "max_time": min(self._round_seconds, int(left))}
+        if self.n_rounds == 0:
+            return {"generations": 1, "max_time": 1}
+        generations = int(left / max(self._seconds_a_generation, 1e-4))
+        return {"generations": generations, "max_time": 1} if generations > 0 else None
+
+    def finished(
+        self, seconds: float, generations: int, *, complete: bool, shortest: float | None
+    ) -> None:
+        """Note a round, and the length of the shortest exact formula if there is one.
+
+        A round that was too short for a single generation is followed by one of twice the time.
+        """
+        self.n_rounds += 1
+        if not complete:
+            self._round_seconds *= 2
+        self._seconds_a_generation = seconds / max(generations, 1)
+        if shortest is not None and (self._shortest is None or shortest < self._shortest):
+            self._shortest = shortest
+            self._since = self.n_rounds
+
+
+def _mean_squared_error(wanted: Array, found: Array) -> float:
+    with np.errstate(all="ignore"):
+        error = float(np.mean(np.square(found - wanted)))
+    return error if np.isfinite(error) else np.inf
+
+
+# --- the process ----------------------------------------------------------------------------------
+def main() -> None:
+    """Read a task from standard input, and write messages to standard output."""
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what Operon prints must not get between the messages
+
+    _send(output, "started", None)
+    task: SearchTask = pickle.load(sys.stdin.buffer)
+    try:
+        search(task, lambda result: _send(output, "front", result))
+    except Exception as error:
+        _send(output, "failed", f"it failed with {describe(error)}")
+    else:
+        _send(output, "finished", None)
+
+
+def _send(output: IO[bytes], kind: str, content: Any) -> None:
+    pickle.dump((kind, content), output)
+    output.flush()

@@ -1,0 +1,444 @@
+"""PySR as a search engine: the real ``PySRRegressor``, seeded through its public ``guesses``."""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import re
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from sr_transformer.engines.base import KEYBOARD, SearchResult, SearchTask, describe
+from sr_transformer.engines.pysr.guesses import (
+    GuessError,
+    GuessRules,
+    accepted_guesses,
+    validate_guess,
+)
+from sr_transformer.engines.pysr.settings import (
+    ABSOLUTE_SETTINGS,
+    custom_functions,
+    guess_rules,
+    is_set,
+    known_operators,
+    own_settings,
+    prepared_clone,
+    refuse_other_searches,
+)
+from sr_transformer.engines.pysr.watchdog import Watchdog
+from sr_transformer.errors import ExpressionError
+from sr_transformer.expression import OPERATORS, Expression
+
+Array = np.ndarray
+
+# How far beyond its time limit a search may go before it is stopped from outside. PySR compiles
+# within its first search, which took 12-17 s on two cores.
+_GRACE_SECONDS = 60.0
+
+# PySR's own default of dimensional_constraint_penalty.
+_PENALTY = 1000.0
+
+# Guesses are tried on at most so many rows, evenly spread over the table.
+_TRIED_ROWS = 10_000
+
+# Names of functions that PySR knows beyond SymPy's and ours; it refuses them as variables.
+_PYSR_FUNCTIONS = frozenset(
+    {
+        "acosh_abs", "atanh_clip", "cbrt", "ceil", "clamp", "cond", "div", "fma", "greater",
+        "greater_equal", "less", "less_equal", "log10", "log10_abs", "log1p", "log1p_abs", "log2",
+        "log2_abs", "log_abs", "logical_and", "logical_or", "mod", "muladd", "mult", "plus", "pow",
+        "pow_abs", "relu", "round", "sqrt_abs", "sub",
+    }
+)  # fmt: skip
+
+
+def is_pysr_regressor(value: Any) -> bool:
+    """Whether the value is a ``pysr.PySRRegressor``, found out without importing pysr."""
+    return any(
+        base.__name__ == "PySRRegressor" and base.__module__.partition(".")[0] == "pysr"
+        for base in type(value).__mro__
+    )
+
+
+@lru_cache(maxsize=1)
+def _import_failure() -> str | None:
+    """Why ``import pysr`` fails and what to do; tried once a process.
+
+    The import starts Julia and may first download it, so that far more than ImportError can come
+    out of it: network, file system, subprocess and Julia errors.
+    """
+    if "pysr" not in sys.modules and find_spec("pysr") is None:
+        return 'PySR is not installed. Install it with: pip install "pysr>=2.0,<3".'
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        try:
+            # Its progress goes to standard output, where a command's own output belongs.
+            with redirect_stdout(sys.stderr):
+                from pysr import PySRRegressor
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # Warnings about a Julia that does not run would only hide the one that matters.
+            return (
+                f"importing PySR failed with {describe(error)}. PySR needs Julia, which it "
+                "downloads on its first import: check the network, proxy and write access to the "
+                'environment, or install Julia yourself, and then run: python -c "import pysr".'
+            )
+    for warning in raised:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return _missing_guesses(PySRRegressor)
+
+
+def _missing_guesses(regressor_class: type) -> str | None:
+    if "guesses" in inspect.signature(regressor_class.__init__).parameters:
+        return None
+    return (
+        "this PySR has no parameter 'guesses', which came with version 2.0. Upgrade it with: "
+        'pip install "pysr>=2.0,<3".'
+    )
+
+
+class PySREngine:
+    """The search by PySR.
+
+    Parameters
+    ----------
+    regressor : pysr.PySRRegressor or None
+        The user's own configuration: it is cloned, never changed, and its operators, size limit,
+        constraints and other settings rule. ``None`` builds one from the task.
+
+    Raises
+    ------
+    ValueError
+        If the regressor searches for template or typed expressions, which the Transformer does
+        not write, or is to go on from an earlier search.
+
+    Notes
+    -----
+    The guesses reach the populations through ``fraction_replaced_guesses``: at the end of each
+    iteration of a population of 27, one or two of its members are overwritten by guesses, the
+    others stay what the search made of them.
+    """
+
+    name = "pysr"
+
+    def __init__(self, regressor: Any = None) -> None:
+        self._own = regressor
+        self.scaled = True
+        self.operators: frozenset[str] | None = None
+        self.maxsize: int | None = None
+        if regressor is not None and self.unusable_reason() is None:
+            refuse_other_searches(regressor)
+            self.scaled = not any(is_set(regressor, name) for name in ABSOLUTE_SETTINGS)
+            self.operators = known_operators(regressor)
+            self.maxsize = int(regressor.maxsize)
+
+    def unusable_reason(self) -> str | None:
+        """Why PySR cannot run here and what helps; ``None`` where it can."""
+        if self._own is not None:
+            return _missing_guesses(type(self._own))
+        return _import_failure()
+
+    def admits(self, expression: Expression, n_columns: int) -> bool:
+        """Whether a formula keeps to the size limits and constraints of the user's regressor."""
+        if self._own is None or not expression.operators:
+            return True
+        names = [f"x{column}" for column in range(n_columns)]
+        try:
+            validate_guess(expression.to_pysr(names), guess_rules(self._own, names))
+        except GuessError:
+            return False
+        return True
+
+    def search(self, task: SearchTask) -> SearchResult:
+        """Run the search; a crash, a hang or Ctrl-C returns what PySR had found until then."""
+        if self._own is None:
+            from pysr import PySRRegressor
+
+            model = PySRRegressor(**own_settings(task))
+        else:
+            model = prepared_clone(self._own, task)
+        names = pysr_names(task.variable_names, custom_functions(model))
+        columns = _selected_columns(model, task)
+        first = _own_guesses(model, task.output)
+        rules = guess_rules(model, names)
+        every = -(-len(task.X) // _TRIED_ROWS)
+        written = write_guesses(task.guesses, rules, task.X[::every], columns)
+        model.set_params(guesses=[*first, *written.texts] or None)
+        begun = monotonic()
+        interruption = _fit(model, task, names, columns)
+        seconds = monotonic() - begun
+        texts, losses = _front(model)
+        if task.X_units is not None or task.y_units is not None:
+            texts = _dimensionally_right(model, texts, losses, names, task)
+        expressions, n_unreadable = read_equations(texts, names)
+        return SearchResult(
+            expressions=expressions,
+            fitted=model,
+            n_unreadable=n_unreadable,
+            interruption=interruption,
+            start_seconds=0.0 if interruption else _beyond(task.timeout_in_seconds, seconds),
+            accepted=written.expressions,
+            refused=dict(written.refused),
+            columns=columns,
+        )
+
+
+def _beyond(limit: float | None, seconds: float) -> float:
+    """Seconds that PySR needed beyond its limit.
+
+    Its clock starts when its search does, after it compiled what the search needs.
+    """
+    return 0.0 if limit is None else max(seconds - limit, 0.0)
+
+
+def _fit(
+    model: Any, task: SearchTask, names: Sequence[str], columns: tuple[int, ...] | None
+) -> str | None:
+    """Run the search; why it ended early, if it did."""
+    used = range(len(names)) if columns is None else columns
+    names = [names[column] for column in used]
+    X = task.X if columns is None else task.X[:, list(columns)]
+    keywords: dict[str, Any] = {"weights": task.weights}
+    if columns is not None or not _are_default(names):
+        keywords["variable_names"] = names
+    if task.X_units is not None:
+        keywords["X_units"] = [task.X_units[column] for column in used]
+    if task.y_units is not None:
+        keywords["y_units"] = task.y_units
+    given = {
+        name: getattr(model, name) for name in ("select_k_features", "complexity_of_variables")
+    }
+    if columns is not None:
+        model.set_params(select_k_features=None)
+        if isinstance(given["complexity_of_variables"], list):
+            own = [given["complexity_of_variables"][column] for column in columns]
+            model.set_params(complexity_of_variables=own)
+    watchdog = Watchdog(
+        None if task.timeout_in_seconds is None else task.timeout_in_seconds + _GRACE_SECONDS
+    )
+    interruption = None
+    try:
+        with watchdog, warnings.catch_warnings():
+            # It comes back as our own warning, which also says what is returned.
+            warnings.filterwarnings("ignore", "The search was interrupted", RuntimeWarning)
+            model.fit(X, task.y, **keywords)
+        if getattr(model, "interrupted_", False):
+            interruption = KEYBOARD
+    except (Exception, KeyboardInterrupt) as error:
+        interruption = KEYBOARD
+        if isinstance(error, Exception):
+            interruption = f"it failed with {describe(error)}"
+        with suppress(Exception):
+            # The file that PySR keeps up to date while it searches.
+            model.refresh(Path(model.output_directory_) / model.run_id_)
+    if watchdog.barked:
+        interruption = f"it went on after its {task.timeout_in_seconds:.3g} s and was stopped"
+    if columns is not None:
+        model.set_params(**given)
+        model.selection_mask_ = np.isin(np.arange(task.X.shape[1]), columns)
+    return interruption
+
+
+def _own_guesses(model: Any, output: int | None) -> list[str]:
+    """The user's own guesses for an output: PySR takes one list, or a list for each output."""
+    given = list(model.guesses or [])
+    if not given or not all(isinstance(each, list) for each in given):
+        return given
+    return given[0 if output is None else output]
+
+
+def _selected_columns(model: Any, task: SearchTask) -> tuple[int, ...] | None:
+    """The columns that ``select_k_features`` keeps; ``None`` where it is not set.
+
+    PySR selects within its fit, after it was given its guesses, and one guess with a column that
+    is gone aborts the fit. So PySR's own function selects here, before the fit.
+    """
+    if not model.select_k_features:
+        return None
+    from pysr.feature_selection import run_feature_selection
+
+    random_state = np.random.RandomState(task.random_state)
+    kept = run_feature_selection(task.X, task.y, model.select_k_features, random_state=random_state)
+    return tuple(np.flatnonzero(kept).tolist())
+
+
+# --- names and texts ------------------------------------------------------------------------------
+def pysr_names(names: Sequence[str], functions: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Names of the columns that PySR, SymPy and Julia accept: the user's own where possible.
+
+    Characters that are not allowed become underscores; what still is a function's name, a word of
+    the languages or a duplicate becomes ``x`` and the column's number. ``functions`` are further
+    names that are taken.
+    """
+    import sympy
+
+    taken = set(functions)
+    chosen: list[str | None] = []
+    for name in names:
+        written = re.sub(r"[^0-9A-Za-z_]", "_", name)
+        valid = written not in taken and written not in sympy.__dict__ and _is_readable(written)
+        chosen.append(written if valid else None)
+        if valid:
+            taken.add(written)
+    result = []
+    for column, written in enumerate(chosen):
+        if written is None:
+            written = f"x{column}"
+            while written in taken:
+                written += "_"
+            taken.add(written)
+        result.append(written)
+    return tuple(result)
+
+
+def _is_readable(name: str) -> bool:
+    if name in _PYSR_FUNCTIONS or not name[:1].isalpha() or keyword.iskeyword(name):
+        return False
+    try:
+        Expression(["x0"]).to_pysr((name,))
+    except ExpressionError:
+        return False
+    return True
+
+
+def _are_default(names: Sequence[str]) -> bool:
+    return all(name == f"x{column}" for column, name in enumerate(names))
+
+
+@dataclass(frozen=True)
+class WrittenGuesses:
+    """Formulas as PySR's guesses.
+
+    Parameters
+    ----------
+    texts : list of str
+    expressions : list of Expression
+        What the texts say.
+    refused : Counter
+        How many formulas could not be written or would be refused, by the reason for it.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    expressions: list[Expression] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+def write_guesses(
+    expressions: Iterable[Expression],
+    rules: GuessRules,
+    X: Array | None = None,
+    columns: Sequence[int] | None = None,
+) -> WrittenGuesses:
+    """Write formulas as PySR guesses, without those that cannot be written or would be refused.
+
+    One malformed guess aborts a whole PySR fit, so each string passes the strict validator.
+
+    Parameters
+    ----------
+    expressions : iterable of Expression
+    rules : GuessRules
+    X : ndarray of shape (n_rows, n_columns), optional
+        Rows on which a guess must be finite.
+    columns : sequence of int, optional
+        The columns that the search uses; all of them by default.
+    """
+    operators = frozenset(rules.operators) & OPERATORS.keys()
+    written = WrittenGuesses()
+    for expression in expressions:
+        lowered = expression.lower(operators)
+        if lowered is None:
+            written.refused["operator not enabled"] += 1
+            continue
+        if columns is not None and not set(lowered.variables) <= set(columns):
+            written.refused["column not among select_k_features"] += 1
+            continue
+        text = lowered.to_pysr(rules.variable_names)
+        _, errors = accepted_guesses([text], rules, X)
+        if errors:
+            written.refused[errors[0].reason] += 1
+        elif text in written.texts:
+            written.refused["same as another"] += 1
+        else:
+            written.texts.append(text)
+            written.expressions.append(lowered)
+    return written
+
+
+def guess_strings(
+    expressions: Iterable[Expression], rules: GuessRules, X: Array | None = None
+) -> list[str]:
+    """The texts of :func:`write_guesses`."""
+    return write_guesses(expressions, rules, X).texts
+
+
+def _front(model: Any) -> tuple[list[str], list[float]]:
+    """Texts and losses of a fitted, or interrupted, regressor's front."""
+    frame = getattr(model, "equations_", None)
+    if frame is None:
+        contents = getattr(model, "equation_file_contents_", None)
+        frame = contents[0] if contents else None
+    if frame is None:
+        return [], []
+    return [str(text) for text in frame["equation"]], [float(loss) for loss in frame["loss"]]
+
+
+def _dimensionally_right(
+    model: Any,
+    texts: Sequence[str],
+    losses: Sequence[float],
+    names: Sequence[str],
+    task: SearchTask,
+) -> list[str]:
+    """The texts without those that PySR found to break the units of the table.
+
+    It says so by a penalty on their loss, which is lost when the constants are fitted again.
+    """
+    settings: Mapping[str, Any] = model.get_params(deep=False)
+    if any(
+        settings.get(name) is not None
+        for name in ("elementwise_loss", "loss_function", "loss_function_expression")
+    ):
+        return list(texts)  # the penalty cannot be told from such a loss
+    penalty = settings["dimensional_constraint_penalty"]
+    kept = []
+    for text, loss in zip(texts, losses, strict=True):
+        with suppress(ExpressionError), np.errstate(all="ignore"):
+            residuals = Expression.parse(text, names).evaluate(task.X) - task.y
+            plain = np.average(residuals * residuals, weights=task.weights)
+            if loss - plain > (_PENALTY if penalty is None else penalty) / 2:
+                continue
+        kept.append(text)
+    return kept
+
+
+def read_equations(
+    texts: Iterable[str], variable_names: Sequence[str]
+) -> tuple[list[Expression], int]:
+    """Read PySR's equation texts.
+
+    Returns
+    -------
+    expressions : list of Expression
+    n_unreadable : int
+        Texts that were left out, as custom operators are unknown here.
+    """
+    expressions = []
+    n_unreadable = 0
+    for text in texts:
+        try:
+            expressions.append(Expression.parse(text, variable_names))
+        except ExpressionError:
+            n_unreadable += 1
+    return expressions, n_unreadable

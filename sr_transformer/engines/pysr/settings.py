@@ -1,0 +1,162 @@
+"""What PySR is told: the settings of a search, and what those of a user's own mean here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from sr_transformer.engines.base import SearchTask
+from sr_transformer.engines.pysr.guesses import GuessRules
+from sr_transformer.expression import OPERATORS
+
+# At PySR's own .001 most guesses never enter a population within a short search. Measured with the
+# real engine on eight laws, 25 s each, near misses as guesses: 8 of 8 solved at .05, 5 at .001. A
+# first call that fills the populations with guesses (fraction 1, one iteration of one cycle) and a
+# second one that goes on from there with .05 solved 7 of 8, so that it is not worth what it costs a
+# user: two runs in the logs, files and clusters, denoising done twice, and few random members left.
+FRACTION_REPLACED_GUESSES = 0.05
+
+# Iterations of a search that its time limit ends.
+_UNLIMITED = 1_000_000
+
+# PySR refuses anything smaller; larger formulas than were asked for are left out afterwards.
+_SMALLEST_MAXSIZE = 7
+
+# Settings of a user's own PySRRegressor that mean a number in the units of the table, so that the
+# table must reach the engine as it was given.
+ABSOLUTE_SETTINGS = (
+    "elementwise_loss", "loss_function", "loss_function_expression", "loss_scale",
+    "early_stop_condition", "dimensional_constraint_penalty", "dimensionless_constants_only",
+    "guesses",
+)  # fmt: skip
+
+# Settings of a PySRRegressor that decide which guesses it can use.
+GUESS_SETTINGS = (
+    "maxsize", "maxdepth", "constraints", "nested_constraints", "complexity_of_operators",
+    "complexity_of_constants", "complexity_of_variables", "precision",
+)  # fmt: skip
+
+
+def own_settings(task: SearchTask) -> dict[str, Any]:
+    """Keywords of the ``PySRRegressor`` that is built for a task, but for its guesses."""
+    by_arity: dict[int, list[str]] = {1: [], 2: []}
+    for name, operator in OPERATORS.items():
+        if name in task.operators:
+            by_arity[operator.arity].append(name)
+    settings: dict[str, Any] = {
+        "binary_operators": by_arity[2],
+        "unary_operators": by_arity[1],
+        "maxsize": max(_SMALLEST_MAXSIZE, task.maxsize),
+        "timeout_in_seconds": task.timeout_in_seconds,
+        "fraction_replaced_guesses": FRACTION_REPLACED_GUESSES,
+        "verbosity": int(task.verbose > 1),
+        "progress": task.verbose > 1,
+        "temp_equation_file": True,
+        "input_stream": "devnull",
+    }
+    if task.timeout_in_seconds is not None:
+        settings["niterations"] = _UNLIMITED
+    if "^" in task.operators:
+        # Any base, but a bare constant or variable as exponent: PySR's own advice.
+        settings["constraints"] = {"^": (-1, 1)}
+    if task.random_state is not None:
+        # PySR repeats a run only if all three are set.
+        settings["random_state"] = task.random_state
+        settings["deterministic"] = True
+        settings["parallelism"] = "serial"
+    return settings
+
+
+def prepared_clone(regressor: Any, task: SearchTask) -> Any:
+    """Copy of a user's regressor with the settings that seeding needs."""
+    from sklearn.base import clone
+
+    model = clone(regressor)
+    changes: dict[str, Any] = {}
+    if not is_set(model, "fraction_replaced_guesses"):
+        changes["fraction_replaced_guesses"] = FRACTION_REPLACED_GUESSES
+    if task.timeout_in_seconds is not None:
+        own = model.timeout_in_seconds
+        limit = task.timeout_in_seconds
+        changes["timeout_in_seconds"] = limit if own is None else min(limit, own)
+    if task.output is not None and model.run_id is not None:
+        # Each output is a search of its own, whose files must not replace those of another.
+        changes["run_id"] = f"{model.run_id}_output{task.output}"
+    return model.set_params(**changes)
+
+
+def is_set(regressor: Any, name: str) -> bool:
+    """Whether a parameter differs from its default; unknown parameters do not."""
+    parameter = inspect.signature(type(regressor).__init__).parameters.get(name)
+    if parameter is None:
+        return False
+    value = getattr(regressor, name)
+    return value is not None and value != parameter.default
+
+
+def refuse_other_searches(regressor: Any) -> None:
+    if regressor.warm_start:
+        raise ValueError(
+            "search is a PySRRegressor with warm_start=True; every fit runs a fresh copy of it, "
+            "which has nothing to go on from. Leave warm_start at False, and hand over formulas "
+            "of an earlier search as its guesses."
+        )
+    spec = getattr(regressor, "expression_spec", None)
+    if spec is not None and type(spec).__name__ != "ExpressionSpec":
+        raise ValueError(
+            f"search is a PySRRegressor with expression_spec={type(spec).__name__}; only plain "
+            "expressions can be seeded. Leave expression_spec at None."
+        )
+    if getattr(regressor, "type_spec", None) is not None:
+        raise ValueError(
+            "search is a PySRRegressor with a type_spec; only searches over plain numbers can be "
+            "seeded. Leave type_spec at None."
+        )
+
+
+def operators_by_arity(regressor: Any) -> dict[int, list[str]]:
+    """Operators of a regressor as it was given them, custom ones included."""
+    if regressor.operators is not None:
+        return regressor.operators
+    binary = regressor.binary_operators
+    return {
+        1: regressor.unary_operators or [],
+        2: ["+", "-", "/", "*"] if binary is None else binary,  # PySR's default
+    }
+
+
+def known_operators(regressor: Any) -> frozenset[str]:
+    """Operators of a user's regressor that are known here; its custom ones are left to PySR."""
+    return frozenset(
+        name
+        for arity, names in operators_by_arity(regressor).items()
+        for name in names
+        if name in OPERATORS and OPERATORS[name].arity == arity
+    )
+
+
+def custom_functions(regressor: Any) -> frozenset[str]:
+    """Names of the operators that a regressor's user defined."""
+    names = [name for names in operators_by_arity(regressor).values() for name in names]
+    functions = {name.split("(")[0].split("=")[0].strip() for name in names}
+    return frozenset(functions | set(regressor.extra_sympy_mappings or {}))
+
+
+def guess_rules(regressor: Any, variable_names: Sequence[str]) -> GuessRules:
+    """What the search of a regressor accepts as a guess."""
+    settings = {
+        name: value
+        for name in GUESS_SETTINGS
+        if (value := getattr(regressor, name)) is not None  # None is PySR's "no such limit"
+    }
+    if getattr(regressor, "complexity_mapping", None) is not None:
+        # A Julia function says how complex a formula is, so that nothing here can.
+        for name in ("maxsize", "constraints"):
+            settings.pop(name, None)
+    by_arity = operators_by_arity(regressor)
+    return GuessRules(
+        operators=[name for names in by_arity.values() for name in names],
+        variable_names=variable_names,
+        **settings,
+    )

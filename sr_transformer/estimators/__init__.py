@@ -1,0 +1,1 @@
+"""What a user meets: estimators that check, call and show."""

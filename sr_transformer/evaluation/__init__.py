@@ -1,0 +1,1 @@
+"""Measurements: known laws, rivals, checkpoints."""

@@ -1,0 +1,1 @@
+"""Candidates, the Pareto front, and the choice among them."""

@@ -1,0 +1,203 @@
+"""Constants that are simple numbers in truth: 1.4999987 becomes 3/2 where the data agree.
+
+A constant is only replaced where the data cannot tell the two values apart, and where the simple
+one takes fewer nats to write down (:mod:`sr_transformer.front.description_length`). One that may be
+nought or one is not needed at all: without it, it is another formula.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from sr_transformer.expression import Expression
+from sr_transformer.expression.program import compile_program
+from sr_transformer.front.description_length import Sample, description_length, simple_cost
+
+Array = np.ndarray
+
+# Nats that the residuals may grow by: half of one is one standard error of one constant. Exponents
+# are simple numbers in most laws, so that those get two standard errors.
+_TOLERATED = 0.5
+MOST_TOLERATED = 2.0
+
+_MULTIPLES = (1.0, 2.0, 3.0, 4.0, 6.0)  # of a simple value that shall be whole
+_UNITS = (1.0, math.pi, 1.0 / math.pi)
+# Larger relative standard errors leave a constant as it is: any number would do for it.
+_LARGEST_ERROR = 0.1
+
+# A constant so many standard errors from nought and one is needed: what it adds to the description
+# (about 20 nats, with the operators of its term) is less than what it saves on the residuals.
+_NEEDED = 8.0
+
+_NEAREST = 2  # simple values that are tried for each constant
+_MOST_CONSTANTS = 12
+
+
+def with_simple_constants(
+    expression: Expression,
+    X: Array,
+    sample_weight: Array | None,
+    loss_of: Callable[[Expression], float],
+    sample: Sample,
+    loss_floor: float,
+) -> tuple[Expression, float]:
+    """Replace fitted constants by simple numbers where the data allow it.
+
+    The other constants follow by one Gauss-Newton step, which is exact to second order.
+
+    Parameters
+    ----------
+    expression : Expression
+        A formula whose constants are fitted.
+    X : ndarray of shape (n_rows, n_columns)
+    sample_weight : ndarray of shape (n_rows,) or None
+    loss_of : callable
+        Mean squared error of a formula on these rows.
+    sample : Sample
+    loss_floor : float
+        Losses below are rounding errors.
+
+    Returns
+    -------
+    expression : Expression
+        The same formula, perhaps with other constants.
+    loss : float
+        Its mean squared error.
+    """
+    loss = loss_of(expression)
+    slopes = _slopes(expression, X, sample_weight) if math.isfinite(loss) else None
+    if slopes is None:
+        return expression, loss
+
+    def length(formula: Expression, loss: float) -> float:
+        return description_length(formula, max(loss, floor), sample)
+
+    constants = np.array(expression.constants)
+    exponents = set(compile_program(expression.symbols).exponents)
+    free = [i for i, c in enumerate(constants) if math.isinf(simple_cost(float(c)))]
+    floor = max(loss_floor, np.finfo(float).tiny)
+    first = max(loss, floor)
+    while free:
+        moves = _moves(constants, free, exponents, slopes, first)
+        for index, moved in moves:
+            trial = expression.with_constants(moved)
+            trial_loss = loss_of(trial)
+            if not math.isfinite(trial_loss):
+                continue
+            grown = 0.5 * sample.n_rows * math.log(max(trial_loss, floor) / first)
+            tolerated = MOST_TOLERATED if index in exponents else _TOLERATED
+            if grown <= tolerated and length(trial, trial_loss) < length(expression, loss):
+                expression, loss, constants = trial, trial_loss, moved
+                free = [i for i in free if i != index]
+                break
+        else:
+            break
+    return expression, loss
+
+
+def without_a_constant(
+    expression: Expression, X: Array, sample_weight: Array | None, loss: float
+) -> Iterator[Expression]:
+    """Shorter formulas in which one constant is nought or one, where that is near its value.
+
+    The other constants follow as in :func:`with_simple_constants`. Fitted to noise, an offset or a
+    factor that the law does not have is never quite nought or one.
+
+    Parameters
+    ----------
+    expression : Expression
+        A formula whose constants are fitted.
+    X : ndarray of shape (n_rows, n_columns)
+    sample_weight : ndarray of shape (n_rows,) or None
+    loss : float
+        Its mean squared error on these rows; above 0.
+    """
+    slopes = _slopes(expression, X, sample_weight)
+    if slopes is None:
+        return
+    constants = np.array(expression.constants)
+    every = list(range(constants.size))
+    covariance = _covariance(slopes)
+    if not np.isfinite(covariance).all():
+        return
+    for index in every:
+        reach = _NEEDED * math.sqrt(max(covariance[index, index], 0.0)) * math.sqrt(loss)
+        for value in (0.0, 1.0):
+            if 0.0 < abs(value - constants[index]) <= reach:
+                moved = _moved(constants, every, covariance, index, value)
+                if not np.isfinite(moved).all():
+                    continue
+                shorter = expression.with_constants(moved).simplify()
+                if shorter.complexity() < expression.complexity():
+                    yield shorter
+
+
+def _slopes(expression: Expression, X: Array, sample_weight: Array | None) -> Array | None:
+    """Derivatives (n_rows, n_constants) by the constants, weighted.
+
+    None where they are undefined, and for formulas of no constants or of more than are tried.
+    """
+    if not 0 < len(expression.constants) <= _MOST_CONSTANTS:
+        return None
+    _, derivatives = expression.jacobian(X)
+    with np.errstate(all="ignore"):
+        if sample_weight is not None:
+            derivatives = derivatives * np.sqrt(sample_weight / sample_weight.mean())[:, None]
+        size = np.sqrt(np.einsum("ij,ij->j", derivatives, derivatives))
+    return derivatives if np.isfinite(size).all() and (size > 0).all() else None
+
+
+def _moves(
+    constants: Array, free: list[int], exponents: set[int], slopes: Array, loss: float
+) -> list[tuple[int, Array]]:
+    """Constants with one more of them simple, the smallest expected rise of the error first."""
+    covariance = _covariance(slopes[:, free])
+    ranked = []
+    for position, index in enumerate(free):
+        variance = covariance[position, position]
+        error = math.sqrt(max(variance, 0.0)) * math.sqrt(loss)
+        if not 0 < error <= _LARGEST_ERROR * abs(constants[index]):
+            continue
+        units = _UNITS[:1] if index in exponents else _UNITS
+        for value in _near(float(constants[index]), units):
+            moved = _moved(constants, free, covariance, position, value)
+            step = value - constants[index]
+            ranked.append((step * step / variance, index, moved))
+    ranked.sort(key=lambda move: move[0])
+    return [(index, moved) for _, index, moved in ranked]
+
+
+def _covariance(slopes: Array) -> Array:
+    """Of the constants (n_constants, n_constants), for residuals of one."""
+    scale = np.sqrt(np.einsum("ij,ij->j", slopes, slopes))
+    covariance = np.linalg.pinv((slopes / scale).T @ (slopes / scale), hermitian=True)
+    with np.errstate(all="ignore"):  # of columns or y at the ends of float64's range
+        return covariance / scale / scale[:, None]
+
+
+def _moved(
+    constants: Array, free: list[int], covariance: Array, position: int, value: float
+) -> Array:
+    """All constants where one of the free ones has a new value and the others follow."""
+    index = free[position]
+    moved = constants.copy()
+    step = value - constants[index]
+    with np.errstate(all="ignore"):
+        moved[free] += covariance[:, position] * (step / covariance[position, position])
+    moved[index] = value
+    return moved
+
+
+def _near(constant: float, units: tuple[float, ...]) -> list[float]:
+    """Simple values close to a constant."""
+    values: dict[float, float] = {}
+    for unit in units:
+        for multiple in _MULTIPLES:
+            numerator = round(constant / unit * multiple)
+            value = numerator / multiple * unit
+            if numerator and math.isfinite(simple_cost(value)):
+                values[value] = abs(value - constant)
+    return sorted(values, key=values.__getitem__)[:_NEAREST]

@@ -1,0 +1,1 @@
+"""Formulas in closed form: one module a family."""

@@ -1,0 +1,162 @@
+"""Terms that closed forms are summed from: products of powers, and functions of the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import combinations_with_replacement, product
+
+import numpy as np
+
+from sr_transformer.expression import Expression
+from sr_transformer.expression.language import OPERATORS
+from sr_transformer.proposal.closed.subsets import Library
+
+Array = np.ndarray
+Exponents = tuple[int, ...]
+
+ONE = Expression(["c"], [1.0])
+
+_MOST_TERMS = 300  # of a library: 45,000 pairs
+# What is tried on single columns and products of two; others say the same, or are rare in laws.
+_FUNCTIONS = ("sqrt", "log", "exp", "sin", "cos", "tanh", "abs")
+
+
+def monomials(
+    X: Array,
+    columns: Sequence[int],
+    operators: frozenset[str],
+    *,
+    degree: int,
+    signed: bool = False,
+    most: int = _MOST_TERMS,
+) -> tuple[list[Exponents], Library]:
+    """Products of whole powers of the columns, the constant one first.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_columns)
+    columns : sequence of int
+        The columns to use.
+    operators : frozenset of str
+        Products that cannot be written with them are left out.
+    degree : int
+        Largest sum of the exponents' sizes; less where there would be more than ``most`` terms.
+    signed : bool
+        Whether negative exponents are allowed.
+    most : int
+        Largest number of terms.
+
+    Returns
+    -------
+    exponents : list of tuple of int
+        Of each term, one exponent a column of ``columns``.
+    library : Library
+    """
+    while degree > 1 and len(_exponents(len(columns), degree, signed)) > most:
+        degree -= 1
+    exponents = [
+        powers
+        for powers in _exponents(len(columns), degree, signed)
+        if _is_writable(tuple(sorted(p for p in powers if p)), operators)
+    ]
+    values = np.ones((X.shape[0], len(exponents)))
+    with np.errstate(all="ignore"):
+        for place, column in enumerate(columns):
+            x = X[:, column]
+            index = np.array([powers[place] for powers in exponents], dtype=int) + degree
+            table = np.column_stack([x**p for p in np.arange(-degree, degree + 1.0)])
+            used = np.flatnonzero(index != degree)
+            values[:, used] *= table[:, index[used]]
+    terms = [power_product(columns, powers) for powers in exponents]
+    return exponents, Library(terms, values)
+
+
+def functions(X: Array, columns: Sequence[int], operators: frozenset[str]) -> Library:
+    """The columns, functions of them and of their products, and these times a column."""
+    names = [f for f in _FUNCTIONS if Expression([f, "x0"]).lower(operators) is not None]
+    terms = [ONE]
+    values = [np.ones(X.shape[0])]
+
+    def put(symbols: Sequence[str], value: Array) -> None:
+        if len(terms) < _MOST_TERMS:
+            terms.append(Expression._trusted(tuple(symbols), ()))
+            values.append(value)
+
+    singles = [((f"x{i}",), X[:, i]) for i in columns]
+    pairs = [
+        (("*", *a, *b), x * z) for k, (a, x) in enumerate(singles) for b, z in singles[k:]
+    ]  # fmt: skip
+    with np.errstate(all="ignore"):
+        for symbols, x in singles:
+            put(symbols, x)
+        for name in names:
+            for symbols, x in singles:
+                put((name, *symbols), OPERATORS[name].function(x))
+        for symbols, x in pairs:
+            put(symbols, x)
+        applied = list(zip(terms, values, strict=True))[1 + len(singles) :]
+        applied = applied[: len(names) * len(singles)]
+        for term, value in applied:
+            for symbols, x in singles:
+                put(("*", *symbols, *term.symbols), value * x)
+        for name in names:
+            for symbols, x in pairs:
+                put((name, *symbols), OPERATORS[name].function(x))
+        composed = list(zip(terms, values, strict=True))[-len(names) * len(pairs) :]
+        for k, (term, value) in enumerate(applied):
+            for other, factor in [*applied[k + 1 :], *composed]:
+                put(("*", *term.symbols, *other.symbols), value * factor)
+    return Library(terms, np.column_stack(values))
+
+
+def power_product(columns: Sequence[int], exponents: Sequence[float]) -> Expression:
+    """The product of ``x_column ^ exponent``; one where all exponents are zero."""
+    symbols: list[str] = []
+    constants: list[float] = []
+    for column, exponent in zip(columns, exponents, strict=True):
+        if exponent == 0:
+            continue
+        if symbols:
+            symbols.insert(0, "*")
+        if exponent == 1:
+            symbols.append(f"x{column}")
+        else:
+            symbols += ["^", f"x{column}", "c"]
+            constants.append(float(exponent))
+    return Expression._trusted(tuple(symbols), tuple(constants)) if symbols else ONE
+
+
+def weighted_sum(terms: Sequence[Expression], factors: Sequence[float]) -> Expression:
+    """``factor * term + ...`` in prefix notation, not simplified."""
+    symbols = ["+"] * (len(terms) - 1)
+    constants: list[float] = []
+    for term, factor in zip(terms, factors, strict=True):
+        if term == ONE:
+            symbols.append("c")
+            constants.append(float(factor))
+        else:
+            symbols += ["*", "c", *term.symbols]
+            constants += [float(factor), *term.constants]
+    return Expression._trusted(tuple(symbols), tuple(constants))
+
+
+@lru_cache(maxsize=64)
+def _exponents(n_columns: int, degree: int, signed: bool) -> list[Exponents]:
+    """All exponents whose sizes sum up to at most ``degree``, small sums first."""
+    found = []
+    for total in range(degree + 1):
+        for chosen in combinations_with_replacement(range(n_columns), total):
+            used = sorted(set(chosen))
+            for signs in product((1, -1) if signed else (1,), repeat=len(used)):
+                powers = [0] * n_columns
+                for column, sign in zip(used, signs, strict=True):
+                    powers[column] = sign * chosen.count(column)
+                found.append(tuple(powers))
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _is_writable(powers: Exponents, operators: frozenset[str]) -> bool:
+    term = power_product(range(len(powers)), powers).simplify()
+    return term.lower(operators) is not None

@@ -1,0 +1,190 @@
+"""Drawing formulas: from the network, under the grammar, or from the prior as a baseline."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from sr_transformer.expression import Expression
+from sr_transformer.expression.language import ARITY
+from sr_transformer.prior import ExampleStream
+from sr_transformer.proposal.grammar import Grammar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sr_transformer.model.checkpoint import LoadedModel
+
+Array = np.ndarray
+
+
+class Sampler(Protocol):
+    """A source of formulas for one table."""
+
+    n_columns: int
+    """Most columns of a table that it can read."""
+
+    def read(self, X: Array, y: Array) -> None:
+        """Take in the scaled table X (n_rows, n_columns), y (n_rows,)."""
+
+    def draw(
+        self,
+        n: int,
+        operators: frozenset[str],
+        maxsize: int,
+        temperature: float,
+        random_state: np.random.RandomState,
+    ) -> Counter[Expression]:
+        """Draw ``n`` formulas of at most ``maxsize`` symbols; count those drawn repeatedly."""
+
+
+class NetworkSampler:
+    """Formulas that the network writes for a table.
+
+    Parameters
+    ----------
+    model : LoadedModel
+        What :func:`sr_transformer.load_model` returns.
+    """
+
+    n_columns = 10
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+        self._memory: Tensor | None = None
+        self._table_columns = 0
+
+    def read(self, X: Array, y: Array) -> None:
+        """Encode the table; the result serves every later draw."""
+        import torch
+
+        n_rows, n_columns = X.shape
+        table = np.zeros((1, n_rows, self.n_columns + 1), dtype=np.float32)
+        with np.errstate(over="ignore"):  # beyond 32 bits the network reads an infinity
+            table[0, :, :n_columns] = X
+            table[0, :, -1] = y
+        present = np.arange(self.n_columns)[None, :] < n_columns
+        device = self._model.device
+        with torch.inference_mode(), _one_thread():
+            self._memory = self._model.network.encode(
+                torch.from_numpy(table).to(device), torch.from_numpy(present).to(device)
+            )
+        self._table_columns = n_columns
+
+    def draw(
+        self,
+        n: int,
+        operators: frozenset[str],
+        maxsize: int,
+        temperature: float,
+        random_state: np.random.RandomState,
+    ) -> Counter[Expression]:
+        """Sample token by token; samples that begin alike are read as one until they part."""
+        import torch
+
+        network, vocabulary = self._model.network, self._model.vocabulary
+        device, n_tokens = self._model.device, len(vocabulary)
+        grammar = Grammar(vocabulary, operators, self._table_columns, maxsize, 1)
+        written = np.zeros((n, maxsize), dtype=np.int64)
+        alive = np.arange(n)
+        beginning = np.zeros(n, dtype=np.int64)  # of each sample that is not complete
+        last = np.array([vocabulary.BOS])
+        drawn: Counter[Expression] = Counter()
+        with torch.inference_mode(), _one_thread():
+            cache = network.start(self._memory, n, maxsize + 1)
+            for position in range(maxsize):
+                logits = network.step(torch.from_numpy(last).to(device), cache)
+                weights = np.where(
+                    grammar.allowed(), logits.float().cpu().numpy() / temperature, -np.inf
+                )
+                # Gumbel's trick: the largest of logits + noise is a sample of their softmax.
+                uniform = random_state.random_sample((alive.size, n_tokens))
+                noise = -np.log(-np.log(np.clip(uniform, 1e-300, 1.0 - 1e-16)))
+                chosen = (weights[beginning] + noise).argmax(axis=1)
+                written[alive, position] = chosen
+                different, longer = np.unique(beginning * n_tokens + chosen, return_inverse=True)
+                origin, last = np.divmod(different, n_tokens)
+                grammar.keep(origin)
+                grammar.advance(last)
+                complete = grammar.complete
+                for i in alive[complete[longer]]:
+                    drawn[vocabulary.decode(written[i, : position + 1])] += 1
+                going_on = ~complete[longer]
+                if not going_on.any():
+                    break
+                index = _where_they_are(origin, np.flatnonzero(~complete))
+                place = np.empty(different.size, dtype=np.int64)
+                place[index] = np.arange(index.size)
+                alive, beginning = alive[going_on], place[longer[going_on]]
+                last = last[index]
+                grammar.keep(index)
+                cache.keep(torch.from_numpy(origin[index]).to(device))
+        return drawn
+
+
+def _where_they_are(origin: Array, index: Array) -> Array:
+    """Order of ``index`` that leaves as many as possible at the place of their origin."""
+    order = np.full(index.size, -1)
+    origins, first = np.unique(origin[index], return_index=True)
+    stays = origins < index.size
+    order[origins[stays]] = index[first[stays]]
+    order[order < 0] = np.setdiff1d(index, order, assume_unique=True)
+    return order
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread of the CPU meanwhile.
+
+    A step is too small to share out: where other programs use the cores too, the threads wait for
+    each other at every layer, and 256 draws took 25 s instead of one.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class PriorSampler:
+    """Formulas from the prior, whatever the table holds: the baseline without a model."""
+
+    n_columns = 10
+
+    def __init__(self) -> None:
+        self._table_columns = 0
+
+    def read(self, X: Array, y: Array) -> None:
+        """Note how many columns the table has."""
+        self._table_columns = X.shape[1]
+
+    def draw(
+        self,
+        n: int,
+        operators: frozenset[str],
+        maxsize: int,
+        temperature: float,
+        random_state: np.random.RandomState,
+    ) -> Counter[Expression]:
+        """Draw from the prior those that fit; ``temperature`` has no meaning here."""
+        stream = ExampleStream(int(random_state.randint(2**31)))
+        drawn: Counter[Expression] = Counter()
+        while drawn.total() < n:
+            formula = stream.formula()
+            used = formula.variables
+            if len(used) > self._table_columns or len(formula.symbols) > maxsize:
+                continue
+            if not formula.operators <= operators:
+                continue
+            columns = random_state.choice(self._table_columns, len(used), replace=False)
+            names = {f"x{old}": f"x{new}" for old, new in zip(used, columns, strict=True)}
+            symbols = [s if s in ARITY else names.get(s, s) for s in formula.symbols]
+            drawn[Expression(symbols, formula.constants)] += 1
+        return drawn

@@ -1,1 +1,0 @@
-"""Search engines that start from the Transformer's formulas."""

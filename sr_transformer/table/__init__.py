@@ -1,0 +1,1 @@
+"""What is fitted: one table, and the units it is searched in."""
