@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from sr_transformer.expression import OPERATORS, Expression
+from sr_transformer.expression import Expression
+from sr_transformer.expression.language import ARITHMETIC
 
-BINARY = tuple(name for name, row in OPERATORS.items() if row.arity == 2)
-UNARY = tuple(name for name, row in OPERATORS.items() if row.arity == 1)
+BINARY = tuple(name for name, row in ARITHMETIC.operators.items() if row.arity == 2)
+UNARY = tuple(name for name, row in ARITHMETIC.operators.items() if row.arity == 1)
 
 
 def random_constant(rng: np.random.Generator) -> float:
@@ -41,7 +42,7 @@ def random_formula(
                 return ["c"]
             return [f"x{rng.integers(n_variables)}"]
         name = operators[rng.integers(len(operators))]
-        if OPERATORS[name].arity == 1:
+        if ARITHMETIC.operators[name].arity == 1:
             return [name, *grow(budget - 1)]
         left = int(rng.integers(budget))
         first = grow(left)
@@ -69,8 +70,8 @@ def formulas(
         constants = st.floats(-1e6, 1e6)
     leaf = st.integers(0, n_variables - 1).map(lambda i: ((f"x{i}",), ()))
     leaf = leaf | constants.map(lambda value: (("c",), (value,)))
-    unary = [name for name in operators if OPERATORS[name].arity == 1]
-    binary = [name for name in operators if OPERATORS[name].arity == 2]
+    unary = [name for name in operators if ARITHMETIC.operators[name].arity == 1]
+    binary = [name for name in operators if ARITHMETIC.operators[name].arity == 2]
 
     def extend(inner: st.SearchStrategy) -> st.SearchStrategy:
         grown = []

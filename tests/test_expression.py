@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from strategies import BINARY, UNARY, formulas, random_formula, random_table
 
 from sr_transformer.errors import ExpressionError
-from sr_transformer.expression import OPERATORS, Expression
+from sr_transformer.expression import Expression
+from sr_transformer.expression.language import ARITHMETIC
 
 INSIDE = {"asin": 0.3, "acos": 0.3}  # arguments inside the domain of every derivative
 
@@ -82,7 +83,7 @@ def test_undefined_values_are_left_as_they_are():
 
 @pytest.mark.parametrize("name", BINARY + UNARY)
 def test_each_derivative_agrees_with_central_differences(name):
-    arity = OPERATORS[name].arity
+    arity = ARITHMETIC.operators[name].arity
     formula = Expression([name, *["*", "c", "x0", "*", "c", "x1"][: 3 * arity]], [0.7, 1.3][:arity])
     scale = INSIDE.get(name, 1.0)
     X = np.random.default_rng(0).uniform(0.5, 1.2, (20, 2)) * scale
@@ -126,8 +127,8 @@ def _complex_values(symbols, constants, X):
         for symbol in reversed(symbols):
             if symbol == "c":
                 stack.append(np.full(len(X), constants.pop(), dtype=complex))
-            elif symbol in OPERATORS:
-                row = OPERATORS[symbol]
+            elif symbol in ARITHMETIC.operators:
+                row = ARITHMETIC.operators[symbol]
                 stack.append(row.function(*(stack.pop() for _ in range(row.arity))))
             else:
                 stack.append(X[:, int(symbol[1:])].astype(complex))

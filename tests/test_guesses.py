@@ -13,7 +13,21 @@ from sr_transformer.engines.pysr.guesses import (
 )
 from sr_transformer.errors import SRTransformerError
 
-OPERATORS = ("+", "-", "*", "/", "^", "neg", "exp", "cos", "square", "abs", "max", "log", "sqrt")
+OPERATORS = (
+    "+",
+    "-",
+    "*",
+    "/",
+    "^",
+    "neg",
+    "exp",
+    "cos",
+    "square",
+    "abs",
+    "max",
+    "log",
+    "sqrt",
+)
 NAMES = ("x0", "x1", "x2")
 RULES = GuessRules(OPERATORS, NAMES)
 

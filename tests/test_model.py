@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from sr_transformer.errors import CheckpointError, ExpressionError
-from sr_transformer.expression import OPERATORS, Expression
+from sr_transformer.expression import Expression
+from sr_transformer.expression.language import ARITHMETIC
 from sr_transformer.model.checkpoint import load_model, save_model, write_atomically
 from sr_transformer.model.transformer import PRESETS, Transformer, _SquaredReLU, attend
 from sr_transformer.model.vocabulary import N_VARIABLES, Vocabulary
@@ -30,7 +31,7 @@ def test_a_formula_reads_back_from_its_tokens():
 
 
 def test_every_operator_and_every_constant_token_reads_back():
-    for name, operator in OPERATORS.items():
+    for name, operator in ARITHMETIC.operators.items():
         formula = Expression([name] + ["x1"] * operator.arity)
         assert VOCABULARY.decode(VOCABULARY.encode(formula)) == formula
     for token in range(VOCABULARY.first_constant, len(VOCABULARY)):
@@ -74,7 +75,7 @@ def test_the_arrays_describe_each_token():
     assert np.isnan(values[kind != Vocabulary.NUMBER]).all()
     for token, name in enumerate(VOCABULARY.tokens):
         if kind[token] == Vocabulary.OPERATOR:
-            assert arity[token] == OPERATORS[name].arity
+            assert arity[token] == ARITHMETIC.operators[name].arity
         else:
             assert arity[token] == (-1 if kind[token] == Vocabulary.SPECIAL else 0)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITY, DEFAULT_BINARY, DEFAULT_UNARY
+from sr_transformer.expression.language import ARITHMETIC, DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.front.hall_of_fame import HallOfFame
 from sr_transformer.proposal.edits import Editor
 from sr_transformer.proposal.fit import Fitter, Table
@@ -100,7 +100,7 @@ def test_changed_formulas_keep_to_operators_columns_and_size():
         assert len(changed.symbols) <= edit.complexity <= 9
         assert Expression(changed.symbols, changed.constants) == changed
         assert changed.symbols.count("c") == len(changed.constants)
-        assert all(s in ARITY or s == "c" or s[0] == "x" for s in changed.symbols)
+        assert all(s in ARITHMETIC.arity or s == "c" or s[0] == "x" for s in changed.symbols)
 
 
 def test_repair_uses_only_what_is_allowed():

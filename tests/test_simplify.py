@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITY
+from sr_transformer.expression.language import ARITHMETIC
 
-UNARY = [name for name, arity in ARITY.items() if arity == 1]
-BINARY = [name for name, arity in ARITY.items() if arity == 2] + ["+", "*", "-", "/"] * 2
+UNARY = [name for name, arity in ARITHMETIC.arity.items() if arity == 1]
+BINARY = [name for name, arity in ARITHMETIC.arity.items() if arity == 2] + ["+", "*", "-", "/"] * 2
 
 
 def random_formula(generator, depth):

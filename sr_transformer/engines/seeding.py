@@ -10,7 +10,7 @@ import numpy as np
 
 from sr_transformer.engines.base import SearchEngine, SearchTask, run_search
 from sr_transformer.expression import Expression
-from sr_transformer.expression.expression import subformula_ends
+from sr_transformer.expression.language import CONSTANT
 from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.table.table import UserTable
 
@@ -272,17 +272,15 @@ def finished(report: SeedingReport, proposing: float) -> SeedingReport:
 # --- formulas up to their constants ---------------------------------------------------------------
 def without_scale(expression: Expression) -> Expression:
     """A formula without the factor and offset around it."""
-    symbols, constants = expression.symbols, expression.constants
-    while symbols[0] in ("+", "-", "*", "/"):
-        if symbols[1] == "c":
-            if symbols[0] == "/":
-                break
-            symbols, constants = symbols[2:], constants[1:]
-        elif symbols[-1] == "c" and subformula_ends(symbols)[1] == len(symbols) - 1:
-            symbols, constants = symbols[1:-1], constants[:-1]
+    while expression.symbols[0] in ("+", "-", "*", "/"):
+        first, second = expression.arguments
+        if first.symbols == (CONSTANT,) and expression.symbols[0] != "/":
+            expression = second
+        elif second.symbols == (CONSTANT,):
+            expression = first
         else:
             break
-    return Expression(symbols, constants)
+    return expression
 
 
 def _skeleton(expression: Expression) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sr_transformer.engines.base import SearchEngine
-from sr_transformer.expression.language import check_operators
+from sr_transformer.expression.language import ARITHMETIC
 from sr_transformer.front.hall_of_fame import check_model_selection
 from sr_transformer.proposal.proposers import check_proposers
 
@@ -25,7 +25,7 @@ def check_parameters(estimator: Any) -> tuple[frozenset[str], int]:
         Binary and unary ones together.
     maxsize : int
     """
-    operators = check_operators(estimator.binary_operators, estimator.unary_operators)
+    operators = ARITHMETIC.check(estimator.binary_operators, estimator.unary_operators)
     if not operators:
         raise ValueError("binary_operators and unary_operators are both empty; name some.")
     check_model_selection(estimator.model_selection)

@@ -8,7 +8,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from sr_transformer.evaluation.recovery import METHODS, Evaluation, Row
-from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY, OPERATORS
+from sr_transformer.expression.language import ARITHMETIC, DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.model.checkpoint import LoadedModel, write_atomically
 from sr_transformer.model.statistics import N_COLUMN_STATISTICS, N_TABLE_STATISTICS
 from sr_transformer.model.vocabulary import N_VARIABLES
@@ -98,7 +98,7 @@ afterwards, and the accurate ones are kept.
 - Tables whose columns were scaled to magnitudes around one, as the package does before it asks.
 - Operators: {_code(DEFAULT_BINARY)},
   {_code(DEFAULT_UNARY)};
-  it also knows {_code(name for name in OPERATORS if name not in by_default)}.
+  it also knows {_code(name for name in ARITHMETIC.operators if name not in by_default)}.
 
 ## What it is not for
 

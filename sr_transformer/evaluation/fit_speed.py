@@ -9,7 +9,7 @@ import numpy as np
 
 from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import OPERATORS
+from sr_transformer.expression.language import ARITHMETIC
 from sr_transformer.prior import ExampleStream
 from sr_transformer.proposal.fit import Fitter, Table
 
@@ -72,7 +72,8 @@ def _fitted_per_second(seed: int) -> float:
             example = stream.draw(N_ROWS)
         fitter = Fitter(
             table=Table(example.X, example.y, None),
-            operators=frozenset(OPERATORS), maxsize=30, exact=0.0, deadline=np.inf, n_jobs=1,
+            operators=frozenset(ARITHMETIC.operators), maxsize=30, exact=0.0,
+            deadline=np.inf, n_jobs=1,
         )  # fmt: skip
         started = time.process_time()
         fitter.fit(formulas.values(), np.random.RandomState([seed, number]))

@@ -32,7 +32,7 @@ from sr_transformer import __version__
 from sr_transformer.evaluation.json_lines import Record, append_record, read_records
 from sr_transformer.evaluation.judging import RECOVERED_BELOW
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import OPERATORS
+from sr_transformer.expression.language import ARITHMETIC
 from sr_transformer.front.hall_of_fame import Candidate
 from sr_transformer.model.checkpoint import load_model, weights_hash
 from sr_transformer.prior.stream import Example, ExampleStream, PriorConfig
@@ -349,7 +349,7 @@ def _draws_needed(
             problem.X,
             problem.y,
             sampler=sampler,
-            operators=frozenset(OPERATORS),
+            operators=frozenset(ARITHMETIC.operators),
             maxsize=_MAXSIZE,
             n_candidates=total - drawn,
             temperature=1.0,

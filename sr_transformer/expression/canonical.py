@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from sr_transformer.expression.language import OPERATORS
+from sr_transformer.expression.language import ARITHMETIC
 
 _ODD = frozenset({"sin", "tan", "asin", "atan", "sinh", "tanh"})
 _EVEN = frozenset({"cos", "cosh", "abs"})
@@ -343,7 +343,7 @@ def call(name: str, argument: Node) -> Node:
     """A function of one argument, with the identities that keep its spelling unique."""
     if argument.kind == "n":
         with np.errstate(all="ignore"):
-            return number(float(OPERATORS[name].function(argument.head)))
+            return number(float(ARITHMETIC.operators[name].function(argument.head)))
     if name == "exp":
         return multiply([(_function_node("exp", argument), 1.0)])
     if name == "log":

@@ -1,38 +1,41 @@
-"""``Expression``: an immutable formula, and its values, derivatives and size.
+"""``Expression``: an immutable formula, its parts, and its values and derivatives.
 
 A formula is a prefix sequence of symbols plus the values of its constants. Everything that is
 shown, predicted or handed to a search engine is printed from this one object, so the forms cannot
-differ.
+differ. Its written and simplified forms are bound to the class in the package's ``__init__``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
 from sr_transformer.errors import ExpressionError
-from sr_transformer.expression.language import ARITY, CONSTANT, OPERATORS
+from sr_transformer.expression.language import ARITHMETIC, CONSTANT, Language
 from sr_transformer.expression.program import BoundProgram, compile_program
 
 if TYPE_CHECKING:
-    import sympy
+    from typing import ClassVar
 
 Array = np.ndarray
+T = TypeVar("T")
 
 
 class Expression:
-    """A formula in prefix notation with its constants.
+    """A formula in prefix notation with its constants; it cannot be changed.
 
     Parameters
     ----------
     symbols : iterable of str
-        Prefix sequence. Operators by the names of
-        :data:`sr_transformer.expression.language.OPERATORS`, variables ``"x0"``, ``"x1"``, ...
+        Prefix sequence. Operators by their names in the language, variables ``"x0"``, ``"x1"``, ...
         (the columns of the table, from zero), constants ``"c"``.
     constants : iterable of float
         The value of each ``"c"``, from left to right.
+    language : Language
+        The operators that it may be written with.
 
     Raises
     ------
@@ -46,33 +49,71 @@ class Expression:
     array([0., 2.])
     """
 
-    def __init__(self, symbols: Iterable[str], constants: Iterable[float] = ()) -> None:
-        self.symbols: tuple[str, ...] = tuple(symbols)
-        self.constants: tuple[float, ...] = tuple(map(float, constants))
-        _check(self.symbols, len(self.constants))
+    __slots__ = ("constants", "language", "symbols")
+
+    symbols: tuple[str, ...]
+    constants: tuple[float, ...]
+    language: Language
+
+    def __init__(
+        self,
+        symbols: Iterable[str],
+        constants: Iterable[float] = (),
+        language: Language = ARITHMETIC,
+    ) -> None:
+        _set_symbols(self, tuple(symbols))
+        _set_constants(self, tuple(map(float, constants)))
+        _set_language(self, language)
+        _check(self)
 
     @classmethod
-    def _trusted(cls, symbols: tuple[str, ...], constants: tuple[float, ...]) -> Expression:
+    def unchecked(
+        cls,
+        symbols: tuple[str, ...],
+        constants: tuple[float, ...],
+        language: Language = ARITHMETIC,
+    ) -> Expression:
         """Build without checking: for code that has made the sequence itself."""
         self = object.__new__(cls)
-        self.symbols = symbols
-        self.constants = constants
+        _set_symbols(self, symbols)
+        _set_constants(self, constants)
+        _set_language(self, language)
         return self
 
+    @classmethod
+    def joined(cls, operator: str, *arguments: Expression) -> Expression:
+        """An operator over its arguments, which are of one language."""
+        symbols: tuple[str, ...] = (operator,)
+        constants: tuple[float, ...] = ()
+        for argument in arguments:
+            symbols += argument.symbols
+            constants += argument.constants
+        return cls.unchecked(symbols, constants, arguments[0].language)
+
     # --- identity -----------------------------------------------------------------------------
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(
+            f"an Expression cannot be changed: {name!r} cannot be set; make another one, by "
+            "with_constants() or replaced()."
+        )
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"an Expression cannot be changed: {name!r} cannot be deleted.")
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Expression):
             return NotImplemented
-        return self.symbols == other.symbols and self.constants == other.constants
+        return (
+            self.symbols == other.symbols
+            and self.constants == other.constants
+            and self.language is other.language
+        )
 
     def __hash__(self) -> int:
         return hash((self.symbols, self.constants))
 
-    def __getstate__(self) -> tuple[tuple[str, ...], tuple[float, ...]]:
-        return self.symbols, self.constants
-
-    def __setstate__(self, state: tuple[tuple[str, ...], tuple[float, ...]]) -> None:
-        self.symbols, self.constants = state
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Expression.unchecked, (self.symbols, self.constants, self.language)
 
     def __repr__(self) -> str:
         return f"Expression({self.to_text()!r})"
@@ -87,9 +128,74 @@ class Expression:
             raise ExpressionError(
                 f"{len(values)} constants given for a formula that has {len(self.constants)}."
             )
-        return Expression._trusted(self.symbols, values)
+        return Expression.unchecked(self.symbols, values, self.language)
 
     # --- what it is made of -------------------------------------------------------------------
+    def fold(
+        self,
+        constant: Callable[[float], T],
+        variable: Callable[[int], T],
+        operation: Callable[..., T],
+    ) -> T:
+        """Make one value of the formula, from its leaves to its root.
+
+        Everything that walks a formula is written as such a fold.
+
+        Parameters
+        ----------
+        constant : callable
+            Makes a value of a constant's number.
+        variable : callable
+            Makes a value of a column's index.
+        operation : callable
+            ``operation(name, *values)`` makes the value of an operator of those of its arguments.
+        """
+        return self.language.fold(self.symbols, self.constants, constant, variable, operation)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """For each symbol, where the part that begins there has ended."""
+        return _ends(self.symbols, self.language)
+
+    def part(self, place: int) -> Expression:
+        """The part that begins at a symbol, as a formula of its own."""
+        end = self.ends[place]
+        before = self.symbols[:place].count(CONSTANT)
+        symbols = self.symbols[place:end]
+        constants = self.constants[before : before + symbols.count(CONSTANT)]
+        return Expression.unchecked(symbols, constants, self.language)
+
+    @property
+    def parts(self) -> tuple[Expression, ...]:
+        """The part that begins at each symbol; the first is the formula itself."""
+        return tuple(self.part(place) for place in range(len(self.symbols)))
+
+    @property
+    def arguments(self) -> tuple[Expression, ...]:
+        """The parts that the first symbol is applied to; none for a leaf."""
+        place = 1
+        found = []
+        for _ in range(self.language.arity.get(self.symbols[0], 0)):
+            found.append(self.part(place))
+            place += len(found[-1].symbols)
+        return tuple(found)
+
+    def replaced(self, place: int, part: Expression) -> Expression:
+        """The formula with another part at a symbol."""
+        symbols, end = self.symbols, self.ends[place]
+        before, after = symbols[:place].count(CONSTANT), symbols[:end].count(CONSTANT)
+        return Expression.unchecked(
+            symbols[:place] + part.symbols + symbols[end:],
+            self.constants[:before] + part.constants + self.constants[after:],
+            self.language,
+        )
+
+    def renamed(self, columns: Mapping[int, int] | Sequence[int]) -> Expression:
+        """The formula of a table whose column ``i`` stands at ``columns[i]``."""
+        names = {f"x{i}": f"x{columns[i]}" for i in self.variables}
+        symbols = tuple(names.get(symbol, symbol) for symbol in self.symbols)
+        return Expression.unchecked(symbols, self.constants, self.language)
+
     @property
     def variables(self) -> tuple[int, ...]:
         """Column indices that the formula reads, ascending."""
@@ -98,7 +204,8 @@ class Expression:
     @property
     def operators(self) -> frozenset[str]:
         """Names of the operators in use."""
-        return frozenset(s for s in self.symbols if s in ARITY)
+        arity = self.language.arity
+        return frozenset(s for s in self.symbols if s in arity)
 
     def complexity(
         self,
@@ -114,28 +221,19 @@ class Expression:
         """
         if of_operators is None and of_constants == 1 and of_variables == 1:
             return len(self.symbols)
-        of_operators = of_operators or {}
-        total = 0.0
-        for symbol in self.symbols:
-            if symbol in ARITY:
-                total += of_operators.get(symbol, 1)
-            elif symbol == CONSTANT:
-                total += of_constants
-            elif isinstance(of_variables, Sequence):
-                total += of_variables[int(symbol[1:])]
-            else:
-                total += of_variables
+        costs = of_operators or {}
+        several = isinstance(of_variables, Sequence)
+        total = self.fold(
+            lambda _: of_constants,
+            lambda column: of_variables[column] if several else of_variables,
+            lambda name, *below: costs.get(name, 1) + sum(below),
+        )
         return round(total)
 
     @property
     def depth(self) -> int:
         """Number of levels of the tree: 1 for a single leaf."""
-        stack: list[int] = []
-        for symbol in reversed(self.symbols):
-            arity = ARITY.get(symbol, 0)
-            below = max((stack.pop() for _ in range(arity)), default=0)
-            stack.append(below + 1)
-        return stack[0]
+        return self.fold(lambda _: 1, lambda _: 1, lambda _, *below: 1 + max(below))
 
     # --- values -------------------------------------------------------------------------------
     def evaluate(self, X: Array) -> Array:
@@ -151,8 +249,17 @@ class Expression:
         ndarray of shape (n_rows,)
             ``nan`` or ``inf`` where the formula is undefined; nothing is clipped or replaced.
         """
-        X = np.asarray(X, dtype=float)
-        return evaluate_columns(self.symbols, self.constants, X.T)
+        columns = np.asarray(X, dtype=float).T
+        operators = self.language.operators
+        with np.errstate(all="ignore"):
+            value = self.fold(
+                lambda number: number,
+                columns.__getitem__,
+                lambda name, *values: operators[name].function(*values),
+            )
+        if isinstance(value, np.ndarray) and value.ndim and value.base is None:
+            return value
+        return np.array(np.broadcast_to(value, columns.shape[1:]), dtype=float)
 
     def jacobian(self, X: Array) -> tuple[Array, Array]:
         """Values and their derivatives with respect to the constants.
@@ -163,110 +270,45 @@ class Expression:
         derivatives : ndarray of shape (n_rows, n_constants)
         """
         X = np.asarray(X, dtype=float)
-        program = compile_program(self.symbols)
+        program = compile_program(self.symbols, self.language)
         with np.errstate(all="ignore"):
             bound = BoundProgram(program, X.T)
             values = bound.values(np.array([self.constants]))
             derivatives = bound.derivatives(range(program.n_constants), program.active, 1)
         return np.array(np.broadcast_to(values, (1, len(X)))[0]), derivatives[0].T
 
-    # --- other forms (see formats.py and simplify.py) -------------------------------------------
-    @classmethod
-    def parse(cls, text: str, variable_names: Sequence[str] | None = None) -> Expression:
-        """Read a formula from text, PySR's equation text included."""
-        from sr_transformer.expression.writing import parse
-
-        return parse(text, variable_names)
-
-    @classmethod
-    def from_sympy(
-        cls, formula: sympy.Basic, variable_names: Sequence[str] | None = None
-    ) -> Expression:
-        """Convert a SymPy expression."""
-        from sr_transformer.expression.writing import from_sympy
-
-        return from_sympy(formula, variable_names)
-
-    def to_text(
-        self, variable_names: Sequence[str] | None = None, precision: int | None = None
-    ) -> str:
-        """Infix text; all digits of the constants unless ``precision`` names a number of them."""
-        from sr_transformer.expression.writing import to_text
-
-        return to_text(self, variable_names, precision)
-
-    def to_sympy(self, variable_names: Sequence[str] | None = None) -> sympy.Basic:
-        """SymPy expression over real-valued symbols with the given names."""
-        from sr_transformer.expression.writing import to_sympy
-
-        return to_sympy(self, variable_names)
-
-    def to_latex(self, variable_names: Sequence[str] | None = None, precision: int = 4) -> str:
-        """LaTeX, with constants rounded to ``precision`` significant digits."""
-        from sr_transformer.expression.writing import to_latex
-
-        return to_latex(self, variable_names, precision)
-
-    def to_python(self, variable_names: Sequence[str] | None = None) -> str:
-        """Python expression over NumPy arrays (``np`` imported)."""
-        from sr_transformer.expression.writing import to_python
-
-        return to_python(self, variable_names)
-
-    def to_pysr(self, variable_names: Sequence[str] | None = None) -> str:
-        """Text that PySR accepts as one of its ``guesses``."""
-        from sr_transformer.expression.writing import to_pysr
-
-        return to_pysr(self, variable_names)
-
-    def simplify(self) -> Expression:
-        """Return the canonical spelling: folded, flattened, ordered."""
-        from sr_transformer.expression.simplify import simplify
-
-        return simplify(self)
-
-    def lower(self, operators: Iterable[str]) -> Expression | None:
-        """Respell with the given operators only; ``None`` where that is impossible."""
-        from sr_transformer.expression.lowering import lower
-
-        return lower(self, frozenset(operators))
+    if TYPE_CHECKING:  # bound in the package's __init__, where each has its home
+        parse: ClassVar[Callable[..., Expression]]
+        from_sympy: ClassVar[Callable[..., Expression]]
+        to_text: Callable[..., str]
+        to_sympy: Callable[..., Any]
+        to_latex: Callable[..., str]
+        to_python: Callable[..., str]
+        to_pysr: Callable[..., str]
+        simplify: Callable[[], Expression]
+        lower: Callable[[Iterable[str]], Expression | None]
 
 
-def evaluate_columns(symbols: Sequence[str], constants: Sequence[float], columns: Array) -> Array:
-    """Values (n_rows,) of a prefix sequence on a transposed table (n_columns, n_rows)."""
-    stack: list = []
-    position = len(constants)
-    with np.errstate(all="ignore"):
-        for symbol in reversed(symbols):
-            operator = OPERATORS.get(symbol)
-            if operator is None:
-                if symbol == CONSTANT:
-                    position -= 1
-                    stack.append(constants[position])
-                else:
-                    stack.append(columns[int(symbol[1:])])
-            elif operator.arity == 1:
-                stack.append(operator.function(stack.pop()))
-            else:
-                first = stack.pop()
-                stack.append(operator.function(first, stack.pop()))
-    value = stack[0]
-    if isinstance(value, np.ndarray) and value.ndim and value.base is None:
-        return value
-    return np.array(np.broadcast_to(value, columns.shape[1:]), dtype=float)
+_set_symbols = Expression.__dict__["symbols"].__set__
+_set_constants = Expression.__dict__["constants"].__set__
+_set_language = Expression.__dict__["language"].__set__
 
 
-def subformula_ends(symbols: Sequence[str]) -> list[int]:
-    """For each position of a prefix sequence, where the subformula that begins there has ended."""
-    ends = [0] * len(symbols)
-    stack: list[int] = []
-    for position in range(len(symbols) - 1, -1, -1):
-        end = position + 1
-        for _ in range(ARITY.get(symbols[position], 0)):
-            end = stack.pop()
-        ends[position] = end
-        stack.append(end)
-    return ends
+@lru_cache(maxsize=4096)
+def _ends(symbols: tuple[str, ...], language: Language) -> tuple[int, ...]:
+    lengths: list[int] = []
+
+    def leaf(_: object) -> int:
+        lengths.append(1)
+        return 1
+
+    def operation(_: str, *below: int) -> int:
+        lengths.append(1 + sum(below))
+        return lengths[-1]
+
+    language.fold(symbols, range(symbols.count(CONSTANT)), leaf, leaf, operation)
+    n_symbols = len(symbols)
+    return tuple(n_symbols - 1 - i + length for i, length in enumerate(lengths))[::-1]
 
 
 def _is_variable(symbol: str) -> bool:
@@ -274,8 +316,10 @@ def _is_variable(symbol: str) -> bool:
     return symbol[:1] == "x" and index.isdecimal() and str(int(index)) == index
 
 
-def _check(symbols: tuple[str, ...], n_constants: int) -> None:
+def _check(expression: Expression) -> None:
     """Raise :class:`ExpressionError` unless the symbols are exactly one formula."""
+    symbols, n_constants = expression.symbols, len(expression.constants)
+    arity = expression.language.arity
     open_slots = 1
     for position, symbol in enumerate(symbols):
         if open_slots == 0:
@@ -283,13 +327,13 @@ def _check(symbols: tuple[str, ...], n_constants: int) -> None:
                 f"the formula is complete after {position} symbols, but {len(symbols)} were "
                 f"given: {' '.join(symbols)}"
             )
-        if symbol in ARITY:
-            open_slots += ARITY[symbol] - 1
+        if symbol in arity:
+            open_slots += arity[symbol] - 1
         elif symbol == CONSTANT or _is_variable(symbol):
             open_slots -= 1
         else:
             raise ExpressionError(
-                f"unknown symbol {symbol!r}; allowed are the operators {' '.join(OPERATORS)}, "
+                f"unknown symbol {symbol!r}; allowed are the operators {' '.join(arity)}, "
                 f"variables x0, x1, ... and the constant {CONSTANT!r}."
             )
     if open_slots:

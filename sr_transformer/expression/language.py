@@ -1,24 +1,28 @@
-"""The operator table: one row an operator, and everything the package knows about it.
+"""Languages: sets of operators as values, one row an operator with everything known about it.
 
-Every module that needs an operator's arity, value, derivative or spelling reads it here; adding an
-operator means adding one row.
+Every module that needs an operator's arity, value, derivative or spelling reads it from a language;
+adding an operator means adding one row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 
 from sr_transformer.errors import ExpressionError
 
 Array = np.ndarray
+C = TypeVar("C")
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operator:
-    """One operator of the expression language.
+    """One operator of a language.
 
     Parameters
     ----------
@@ -53,6 +57,115 @@ class Operator:
         return self.precedence > 0
 
 
+CONSTANT = "c"
+"""The prefix symbol that stands for a numeric constant."""
+
+
+class Language:
+    """The operators that formulas of one kind are written with; it cannot be changed.
+
+    Parameters
+    ----------
+    name : str
+        What messages call it.
+    rows : iterable of Operator
+
+    Attributes
+    ----------
+    operators : mapping of str to Operator
+        Every operator by name, in the order of the rows.
+    arity : dict of str to int
+        Arity by operator name: the hot loops read this and treat all other symbols as leaves.
+    """
+
+    __slots__ = ("arity", "name", "operators")
+
+    def __init__(self, name: str, rows: Iterable[Operator]) -> None:
+        operators = {row.name: row for row in rows}
+        for attribute, value in (
+            ("name", name),
+            ("operators", MappingProxyType(operators)),
+            ("arity", {name: row.arity for name, row in operators.items()}),
+        ):
+            object.__setattr__(self, attribute, value)
+
+    name: str
+    operators: Mapping[str, Operator]
+    arity: dict[str, int]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(
+            f"a Language cannot be changed; make another one instead of setting {name!r}."
+        )
+
+    def __repr__(self) -> str:
+        return f"Language({self.name!r}: {' '.join(self.operators)})"
+
+    def __reduce__(self) -> str | tuple:
+        # Those of this module are found again by name, so that a pickle holds no functions.
+        if globals().get(self.name.upper()) is self:
+            return self.name.upper()
+        return Language, (self.name, tuple(self.operators.values()))
+
+    def fold(
+        self,
+        symbols: Sequence[str],
+        constants: Sequence[C],
+        constant: Callable[[C], T],
+        variable: Callable[[int], T],
+        operation: Callable[..., T],
+    ) -> T:
+        """Make one value of a prefix sequence; see :meth:`Expression.fold`.
+
+        Leaves and operators are visited from the last symbol to the first.
+        """
+        arity = self.arity
+        stack: list[T] = []
+        position = len(constants)
+        for symbol in reversed(symbols):
+            n_arguments = arity.get(symbol)
+            if n_arguments == 2:
+                first = stack.pop()
+                stack.append(operation(symbol, first, stack.pop()))
+            elif n_arguments == 1:
+                stack.append(operation(symbol, stack.pop()))
+            elif symbol == CONSTANT:
+                position -= 1
+                stack.append(constant(constants[position]))
+            else:
+                stack.append(variable(int(symbol[1:])))
+        return stack[0]
+
+    def extended(self, name: str, *rows: Operator) -> Language:
+        """This language with further operators."""
+        return Language(name, (*self.operators.values(), *rows))
+
+    def check(self, binary: Iterable[str], unary: Iterable[str]) -> frozenset[str]:
+        """Return the named operators as one set.
+
+        Raises
+        ------
+        ExpressionError
+            If a name is unknown or stands in the list of the other arity.
+        """
+        chosen: set[str] = set()
+        for kind, arity, names in (("binary", 2, binary), ("unary", 1, unary)):
+            if isinstance(names, str):
+                raise ExpressionError(
+                    f"{kind}_operators is the string {names!r}; give a list of names, such as "
+                    f"[{names!r}]."
+                )
+            allowed = [name for name, n in self.arity.items() if n == arity]
+            for name in names:
+                if name not in allowed:
+                    raise ExpressionError(
+                        f"{kind}_operators holds {name!r}; the {kind} operators known here are "
+                        f"{', '.join(allowed)}."
+                    )
+                chosen.add(name)
+        return frozenset(chosen)
+
+
 def _power_derivative(value: Array, base: Array, exponent: Array) -> tuple[Array, Array]:
     # d/d exponent is value * log(base): undefined for base < 0, where the exponent cannot move,
     # and 0 in the limit where the value is.
@@ -70,7 +183,7 @@ def _minimum_derivative(_: Array, a: Array, b: Array) -> tuple[Array, Array]:
     return first, 1.0 - first
 
 
-_ROWS = (
+ARITHMETIC = Language("arithmetic", (
     Operator("+", 2, np.add, lambda v, a, b: (1.0, 1.0), "({0} + {1})", "({0} + {1})", 1),
     Operator("-", 2, np.subtract, lambda v, a, b: (1.0, -1.0), "({0} - {1})", "({0} - {1})", 1),
     Operator("*", 2, np.multiply, lambda v, a, b: (b, a), "({0} * {1})", "({0} * {1})", 2),
@@ -111,45 +224,11 @@ _ROWS = (
     Operator("cosh", 1, np.cosh, lambda v, a: (np.sinh(a),), "cosh({0})", "np.cosh({0})"),
     Operator("tanh", 1, np.tanh, lambda v, a: (1.0 - v * v,), "tanh({0})", "np.tanh({0})"),
     Operator("abs", 1, np.abs, lambda v, a: (np.sign(a),), "Abs({0})", "np.abs({0})"),
-)  # fmt: skip
-
-OPERATORS: dict[str, Operator] = {row.name: row for row in _ROWS}
-"""Every operator by name."""
-
-ARITY: dict[str, int] = {row.name: row.arity for row in _ROWS}
-"""Arity by operator name: the hot loops read this and treat all other symbols as leaves."""
-
-CONSTANT = "c"
-"""The prefix symbol that stands for a numeric constant."""
+))  # fmt: skip
+"""Formulas of real numbers."""
 
 DEFAULT_BINARY = ("+", "-", "*", "/", "^")
 DEFAULT_UNARY = (
     "square", "cube", "sqrt", "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "tanh",
     "abs",
 )  # fmt: skip
-
-
-def check_operators(binary: Iterable[str], unary: Iterable[str]) -> frozenset[str]:
-    """Return the named operators as one set.
-
-    Raises
-    ------
-    ExpressionError
-        If a name is unknown or stands in the list of the other arity.
-    """
-    chosen: set[str] = set()
-    for kind, arity, names in (("binary", 2, binary), ("unary", 1, unary)):
-        if isinstance(names, str):
-            raise ExpressionError(
-                f"{kind}_operators is the string {names!r}; give a list of names, such as "
-                f"[{names!r}]."
-            )
-        allowed = [name for name, n in ARITY.items() if n == arity]
-        for name in names:
-            if name not in allowed:
-                raise ExpressionError(
-                    f"{kind}_operators holds {name!r}; the {kind} operators known here are "
-                    f"{', '.join(allowed)}."
-                )
-            chosen.add(name)
-    return frozenset(chosen)

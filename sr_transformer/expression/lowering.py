@@ -8,13 +8,14 @@ lowering a formula then only fills them in.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import product
 
 import numpy as np
 
 from sr_transformer.expression.expression import Expression
-from sr_transformer.expression.language import ARITY, CONSTANT, OPERATORS
+from sr_transformer.expression.language import ARITHMETIC, CONSTANT
 
 # A template is "a" or "b" (the arguments), a float, or (operator, template, ...).
 Template = str | float | tuple
@@ -59,7 +60,7 @@ _SPELLINGS: dict[str, tuple[Template, ...]] = {
 _POWER_BY_LOGARITHM: Template = ("exp", ("*", "b", ("log", "a")))
 
 
-def lower(expression: Expression, operators: frozenset[str]) -> Expression | None:
+def lower(expression: Expression, operators: Iterable[str]) -> Expression | None:
     """Respell a formula with the given operators only, as short as they allow.
 
     The values stay the same, within rounding, where the formula is finite. Exceptions: a power
@@ -70,7 +71,7 @@ def lower(expression: Expression, operators: frozenset[str]) -> Expression | Non
     Parameters
     ----------
     expression : Expression
-    operators : frozenset of str
+    operators : iterable of str
         Names of the enabled operators.
 
     Returns
@@ -79,13 +80,14 @@ def lower(expression: Expression, operators: frozenset[str]) -> Expression | Non
         The formula itself if it needs no respelling; ``None`` where it cannot be written with
         these operators.
     """
+    operators = frozenset(operators)
     if expression.operators <= operators:
         return expression
-    table = _shortest_spellings(frozenset(operators))
+    table = _shortest_spellings(operators)
     stack: list[Part] = []
     constants = list(expression.constants)
     for symbol in reversed(expression.symbols):
-        arity = ARITY.get(symbol)
+        arity = ARITHMETIC.arity.get(symbol)
         if arity is None:
             stack.append((1, constants.pop() if symbol == CONSTANT else symbol))
             continue
@@ -105,7 +107,7 @@ def lower(expression: Expression, operators: frozenset[str]) -> Expression | Non
         else:
             symbols.append(part[1])
             pending.extend(reversed(part[2:]))
-    return Expression._trusted(tuple(symbols), tuple(values))
+    return Expression.unchecked(tuple(symbols), tuple(values))
 
 
 def _lowered(
@@ -179,7 +181,9 @@ def _part(operator: str, *arguments: Part) -> Part:
 
 def _folded(operator: str, arguments: tuple[Part, ...]) -> Part | None:
     with np.errstate(all="ignore"):
-        value = float(OPERATORS[operator].function(*(argument[1] for argument in arguments)))
+        value = float(
+            ARITHMETIC.operators[operator].function(*(argument[1] for argument in arguments))
+        )
     return (1, value) if math.isfinite(value) else None
 
 
@@ -256,7 +260,7 @@ def _applied(outer: Spellings, arguments: list[Spellings]) -> Spellings:
 def _shortest_spellings(operators: frozenset[str]) -> dict[str, Spellings]:
     """Shortest spellings of every operator by the enabled ones; empty where there is none."""
     table: dict[str, Spellings] = {}
-    for name, arity in ARITY.items():
+    for name, arity in ARITHMETIC.arity.items():
         own: Spellings = {}
         if name in operators:
             own = {(1, 1, 1 if arity == 2 else 0): (name, "a", "b")[: arity + 1]}

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sr_transformer.expression.language import ARITY, CONSTANT, OPERATORS
+from sr_transformer.expression.language import ARITHMETIC, CONSTANT, Language
 
 Array = np.ndarray
 
@@ -37,22 +37,18 @@ class Program:
         Constants that are the exponent of a power.
     """
 
-    def __init__(self, symbols: Sequence[str]) -> None:
+    def __init__(self, symbols: tuple[str, ...], language: Language) -> None:
         nodes: list[_Node] = []
-        stack: list[int] = []
-        self.n_constants = index = symbols.count(CONSTANT)
-        for symbol in reversed(symbols):
-            arity = ARITY.get(symbol, 0)
-            if arity == 2:
-                nodes.append((symbol, stack.pop(), stack.pop()))
-            elif arity == 1:
-                nodes.append((symbol, stack.pop(), -1))
-            elif symbol == CONSTANT:
-                index -= 1
-                nodes.append(("c", index, -1))
-            else:
-                nodes.append(("x", int(symbol[1:]), -1))
-            stack.append(len(nodes) - 1)
+
+        def put(name: str, first: int, second: int = -1) -> int:
+            nodes.append((name, first, second))
+            return len(nodes) - 1
+
+        self.language = language
+        self.n_constants = symbols.count(CONSTANT)
+        language.fold(
+            symbols, range(self.n_constants), lambda i: put("c", i), lambda i: put("x", i), put
+        )
         self.nodes = nodes
         self.linear = tuple(sorted(self._linear(len(nodes) - 1)))
         linear = set(self.linear)
@@ -91,9 +87,9 @@ class Program:
 
 
 @lru_cache(maxsize=4096)
-def compile_program(symbols: tuple[str, ...]) -> Program:
+def compile_program(symbols: tuple[str, ...], language: Language = ARITHMETIC) -> Program:
     """Return the :class:`Program` of a prefix sequence, from a cache where it is known."""
-    return Program(symbols)
+    return Program(symbols, language)
 
 
 class BoundProgram:
@@ -110,6 +106,7 @@ class BoundProgram:
 
     def __init__(self, program: Program, columns: Array) -> None:
         self.program = program
+        operators = program.language.operators
         self.n_rows = columns.shape[1]
         self._values: list = [None] * len(program.nodes)
         self._logarithms: dict[int, Array] = {}  # of bases without constants, by position
@@ -121,9 +118,9 @@ class BoundProgram:
             elif symbol == "c":
                 self._leaves.append((position, a))
             elif program.active[position]:
-                self._steps.append((position, OPERATORS[symbol].function, a, b))
+                self._steps.append((position, operators[symbol].function, a, b))
             else:
-                self._compute(position, OPERATORS[symbol].function, a, b)
+                self._compute(position, operators[symbol].function, a, b)
         self._linear_steps = [step for step in self._steps if program.above_linear[step[0]]]
 
     @property
@@ -176,6 +173,7 @@ class BoundProgram:
             return derivatives
         place = {index: i for i, index in enumerate(wanted)}
         values, nodes = self._values, self.program.nodes
+        operators = self.program.language.operators
         adjoint: list = [None] * len(nodes)
         adjoint[-1] = 1.0
         for position in range(len(nodes) - 1, -1, -1):
@@ -205,10 +203,10 @@ class BoundProgram:
             elif symbol == "^":
                 self._power(adjoint, above, position, a, b)
             elif b < 0:
-                (slope,) = OPERATORS[symbol].derivative(values[position], values[a])
+                (slope,) = operators[symbol].derivative(values[position], values[a])
                 adjoint[a] = upper * slope
             else:
-                slopes = OPERATORS[symbol].derivative(values[position], values[a], values[b])
+                slopes = operators[symbol].derivative(values[position], values[a], values[b])
                 adjoint[a], adjoint[b] = upper * slopes[0], upper * slopes[1]
         return derivatives
 

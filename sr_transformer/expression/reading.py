@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from sr_transformer.errors import ExpressionError
 from sr_transformer.expression.expression import Expression
-from sr_transformer.expression.language import ARITY, CONSTANT, OPERATORS
+from sr_transformer.expression.language import ARITHMETIC, CONSTANT
 
 Node = tuple[list[str], list[float]]
 """Prefix symbols and constants of a part of a formula."""
@@ -22,7 +22,7 @@ _ALIASES = {"pow": "^", "ln": "log", "Abs": "abs", "Max": "max", "Min": "min"}
 _NAMED_NUMBERS = {
     "pi": math.pi, "inf": math.inf, "Inf": math.inf, "nan": math.nan, "NaN": math.nan,
 }  # fmt: skip
-_FUNCTIONS = {name: name for name in OPERATORS if name.isidentifier()} | _ALIASES
+_FUNCTIONS = {name: name for name in ARITHMETIC.operators if name.isidentifier()} | _ALIASES
 
 RESERVED = frozenset(_FUNCTIONS) | frozenset(_NAMED_NUMBERS)
 """Names that mean a function or a number in text."""
@@ -222,7 +222,7 @@ class _Reader:
             self.position += 1
             arguments.append(self.formula(0))
         self.expect(")")
-        arity, n = ARITY[function], len(arguments)
+        arity, n = ARITHMETIC.arity[function], len(arguments)
         if function in ("max", "min") and n > 2:  # Julia and SymPy take any number
             first = join(function, arguments[0], arguments[1])
             for argument in arguments[2:]:
@@ -266,4 +266,4 @@ def parse(text: str, variable_names: Sequence[str] | None = None) -> Expression:
         raise ExpressionError(
             f"the formula of {len(text)} characters is nested too deeply to be read."
         ) from None
-    return Expression._trusted(tuple(symbols), tuple(constants))
+    return Expression.unchecked(tuple(symbols), tuple(constants))

@@ -15,7 +15,7 @@ from sr_transformer.expression.canonical import (
     variable,
 )
 from sr_transformer.expression.expression import Expression
-from sr_transformer.expression.language import ARITY
+from sr_transformer.expression.language import ARITHMETIC
 
 _WHOLE_POWERS = {"square": 2.0, "cube": 3.0, "inv": -1.0}
 
@@ -31,7 +31,7 @@ def simplify(formula: Expression) -> Expression:
         _emit(to_node(formula), symbols, constants)
     except UndefinedConstant:
         return formula
-    return Expression._trusted(tuple(symbols), tuple(constants))
+    return Expression.unchecked(tuple(symbols), tuple(constants))
 
 
 class _Sum(list):
@@ -51,7 +51,7 @@ def to_node(formula: Expression) -> Node:
     stack: list[Node | _Sum | _Product] = []
     position = len(formula.constants)
     for symbol in reversed(formula.symbols):
-        arity = ARITY.get(symbol, 0)
+        arity = ARITHMETIC.arity.get(symbol, 0)
         if arity == 0:
             if symbol == "c":
                 position -= 1

@@ -16,7 +16,7 @@ import numpy as np
 
 from sr_transformer.errors import ExpressionError
 from sr_transformer.expression.expression import Expression
-from sr_transformer.expression.language import ARITY, CONSTANT, OPERATORS
+from sr_transformer.expression.language import ARITHMETIC, CONSTANT
 from sr_transformer.expression.reading import (
     PLAIN_NAME,
     RESERVED,
@@ -100,7 +100,7 @@ def _infix(
     stack: list[tuple[str, int]] = []
     constants = list(expression.constants)
     for symbol in reversed(expression.symbols):
-        operator = OPERATORS.get(symbol)
+        operator = ARITHMETIC.operators.get(symbol)
         if operator is None:
             text = number(constants.pop()) if symbol == CONSTANT else names[symbol]
             # A negative number needs parentheses only as the base of a power.
@@ -147,7 +147,7 @@ def to_pysr(expression: Expression, variable_names: Sequence[str] | None = None)
     stack: list[str] = []
     constants = list(expression.constants)
     for symbol in reversed(expression.symbols):
-        operator = OPERATORS.get(symbol)
+        operator = ARITHMETIC.operators.get(symbol)
         if symbol == CONSTANT:
             value = constants.pop()
             if not math.isfinite(value):
@@ -208,7 +208,7 @@ def to_python(expression: Expression, variable_names: Sequence[str] | None = Non
     stack: list[tuple[str, bool]] = []
     constants = list(expression.constants)
     for symbol in reversed(expression.symbols):
-        operator = OPERATORS.get(symbol)
+        operator = ARITHMETIC.operators.get(symbol)
         if symbol == CONSTANT:
             text = repr(constants.pop()).replace("inf", "np.inf").replace("nan", "np.nan")
             stack.append((f"({text})" if text[0] == "-" else text, True))
@@ -223,7 +223,7 @@ def to_python(expression: Expression, variable_names: Sequence[str] | None = Non
                 pure = False
             stack.append((operator.python.format(*texts), pure and "np." not in operator.python))
     text = stack[0][0]
-    return text[1:-1] if text[0] == "(" and expression.symbols[0] in ARITY else text
+    return text[1:-1] if text[0] == "(" and expression.symbols[0] in ARITHMETIC.arity else text
 
 
 # --- SymPy ------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def _sympy_builders() -> dict[str, Callable[..., Any]]:
     import sympy
 
     builders: dict[str, Callable[..., Any]] = {}
-    for name, row in OPERATORS.items():
+    for name, row in ARITHMETIC.operators.items():
         arguments = ("a", "b")[: row.arity]
         source = f"lambda {', '.join(arguments)}: {row.sympy.format(*arguments)}"
         builders[name] = eval(source, {**vars(sympy)})
@@ -293,14 +293,14 @@ def _build_sympy(expression: Expression, names: dict[str, str]) -> sympy.Basic:
     stack: list[Any] = []
     constants = list(expression.constants)
     for symbol in reversed(expression.symbols):
-        arity = ARITY.get(symbol)
+        arity = ARITHMETIC.arity.get(symbol)
         if arity is None:
             stack.append(constants.pop() if symbol == CONSTANT else symbols[symbol])
             continue
         parts = [stack.pop() for _ in range(arity)]
         if all(isinstance(part, float) for part in parts):
             with np.errstate(all="ignore"):
-                stack.append(float(OPERATORS[symbol].function(*parts)))
+                stack.append(float(ARITHMETIC.operators[symbol].function(*parts)))
         else:
             power = symbol == "^"
             stack.append(
@@ -387,10 +387,10 @@ def from_sympy(formula: sympy.Basic, variable_names: Sequence[str] | None = None
                 f"cannot convert {part} of SymPy's type {type(part).__name__}; known are sums, "
                 f"products, powers, real numbers and {', '.join(functions.values())}."
             )
-        if len(part.args) < 2 and ARITY[name] == 2:
+        if len(part.args) < 2 and ARITHMETIC.arity[name] == 2:
             return convert(part.args[0])
         parts = [convert(argument) for argument in part.args]
-        return fold(name, parts) if ARITY[name] == 2 else join(name, *parts)
+        return fold(name, parts) if ARITHMETIC.arity[name] == 2 else join(name, *parts)
 
     def is_negative(term: Any) -> bool:
         coefficient = term.args[0] if term.is_Mul else term
@@ -446,7 +446,7 @@ def from_sympy(formula: sympy.Basic, variable_names: Sequence[str] | None = None
         symbols, constants = convert(sympy.sympify(formula))
     except RecursionError:
         raise ExpressionError("the SymPy expression is nested too deeply.") from None
-    return Expression._trusted(tuple(symbols), tuple(constants))
+    return Expression.unchecked(tuple(symbols), tuple(constants))
 
 
 def _as_float(value: Any) -> float:

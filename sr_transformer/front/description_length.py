@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITY, CONSTANT
+from sr_transformer.expression.language import ARITHMETIC, CONSTANT
 
 Array = np.ndarray
 
@@ -87,7 +87,9 @@ def description_length(expression: Expression, loss: float, sample: Sample) -> f
         if symbol == CONSTANT:
             length += min(simple_cost(next(constants)), digits)
         else:
-            length += math.log(sample.n_operators if symbol in ARITY else sample.n_columns)
+            length += math.log(
+                sample.n_operators if symbol in ARITHMETIC.arity else sample.n_columns
+            )
     return length
 
 

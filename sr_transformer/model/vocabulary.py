@@ -15,7 +15,7 @@ import numpy as np
 
 from sr_transformer.errors import ExpressionError
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITY, CONSTANT
+from sr_transformer.expression.language import ARITHMETIC, CONSTANT
 
 N_VARIABLES = 10
 """Columns that the network can tell apart."""
@@ -52,7 +52,7 @@ class Vocabulary:
         bins = [10.0 ** (k / BINS_PER_DECADE) for k in range(-steps, steps + 1)]
         numbers = bins + [-b for b in bins]
         numbers += [float(i) for i in _INTEGERS] + [-float(i) for i in _INTEGERS]
-        operators = list(ARITY)
+        operators = list(ARITHMETIC.arity)
         variables = [f"x{i}" for i in range(N_VARIABLES)]
 
         self.tokens = ["<pad>", "<bos>", "<eos>", *operators, *variables]
@@ -70,7 +70,9 @@ class Vocabulary:
             + [self.VARIABLE] * len(variables)
             + [self.NUMBER] * len(numbers)
         )
-        self.arity = np.array([-1] * 3 + [ARITY[name] for name in operators] + [0] * n_leaves)
+        self.arity = np.array(
+            [-1] * 3 + [ARITHMETIC.arity[name] for name in operators] + [0] * n_leaves
+        )
         self.values = np.full(len(self.tokens), np.nan)
         self.values[self.first_constant :] = numbers
         self._ids = {token: i for i, token in enumerate(self.tokens[: self.first_constant])}

@@ -11,9 +11,9 @@ from importlib.resources import files
 from itertools import pairwise
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITY
+from sr_transformer.expression.language import ARITHMETIC
 
-_FUNCTIONS = frozenset(ARITY) - {"+", "-", "*", "neg"}
+_FUNCTIONS = frozenset(ARITHMETIC.arity) - {"+", "-", "*", "neg"}
 _UNORDERED = {"+": "+", "-": "+", "*": "*", "max": "max", "min": "min"}
 
 
@@ -28,7 +28,7 @@ def skeleton(expression: Expression) -> str:
     occurrences: dict[str, int] = {}
     position = len(expression.constants)
     for symbol in reversed(expression.symbols):
-        arity = ARITY.get(symbol, 0)
+        arity = ARITHMETIC.arity.get(symbol, 0)
         if arity == 0:
             if symbol == "c":
                 position -= 1
@@ -72,7 +72,7 @@ def held_out_formulas() -> list[Expression]:
             continue
         symbols, constants = [], []
         for word in line.split():
-            if word in ARITY or word[0] == "x":
+            if word in ARITHMETIC.arity or word[0] == "x":
                 symbols.append(word)
             else:
                 symbols.append("c")

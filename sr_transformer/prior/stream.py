@@ -111,7 +111,7 @@ class ExampleStream(Iterator[Example]):
     def formula(self) -> Expression:
         """Draw a formula alone, simplified and within the size limit, without a table."""
         while True:
-            expression = Expression._trusted(*map(tuple, self._sampler.draw())).simplify()
+            expression = Expression.unchecked(*map(tuple, self._sampler.draw())).simplify()
             if 1 < len(expression.symbols) <= self.config.max_complexity and expression.variables:
                 return expression
 
@@ -138,7 +138,7 @@ class ExampleStream(Iterator[Example]):
         longest = 3 * self.config.max_complexity
         drafts = [self._sampler.draw() for _ in range(n_drafts)]
         formulas = [
-            Expression._trusted(tuple(symbols), tuple(constants))
+            Expression.unchecked(tuple(symbols), tuple(constants))
             for symbols, constants in drafts
             if len(symbols) <= longest
         ]
@@ -191,7 +191,7 @@ class ExampleStream(Iterator[Example]):
             placed = np.asfortranarray(X[:, used])
             names = {f"x{old}": f"x{place}" for place, old in enumerate(used)}
             same_order = True
-        renamed = Expression._trusted(
+        renamed = Expression.unchecked(
             tuple(names.get(s, s) for s in expression.symbols), expression.constants
         )
         return placed, renamed if same_order else renamed.simplify()
@@ -212,7 +212,7 @@ def _scaled_table(formula: Expression, X: Array) -> tuple[Expression, Array, Arr
     if exponent:
         y = y / 10.0**exponent
         factor = 10.0**-exponent
-        formula = Expression._trusted(("*", "c", *formula.symbols), (factor, *formula.constants))
+        formula = Expression.unchecked(("*", "c", *formula.symbols), (factor, *formula.constants))
     return formula, X, y
 
 

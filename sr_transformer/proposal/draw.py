@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITY
+from sr_transformer.expression.language import ARITHMETIC
 from sr_transformer.prior import ExampleStream
 from sr_transformer.proposal.grammar import Grammar
 
@@ -185,6 +185,6 @@ class PriorSampler:
                 continue
             columns = random_state.choice(self._table_columns, len(used), replace=False)
             names = {f"x{old}": f"x{new}" for old, new in zip(used, columns, strict=True)}
-            symbols = [s if s in ARITY else names.get(s, s) for s in formula.symbols]
+            symbols = [s if s in ARITHMETIC.arity else names.get(s, s) for s in formula.symbols]
             drawn[Expression(symbols, formula.constants)] += 1
         return drawn

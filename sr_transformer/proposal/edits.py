@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITY, CONSTANT, OPERATORS
+from sr_transformer.expression.language import ARITHMETIC, CONSTANT
 from sr_transformer.expression.program import BoundProgram, compile_program
 
 Array = np.ndarray
@@ -72,11 +72,17 @@ def small_parts(
     operators : frozenset of str
         The operators to use.
     """
-    unary = [n for n in OPERATORS if n in operators and ARITY[n] == 1 and n not in ("neg", "abs")]
+    unary = [
+        n
+        for n in ARITHMETIC.operators
+        if n in operators and ARITHMETIC.arity[n] == 1 and n not in ("neg", "abs")
+    ]
     parts: list[tuple[tuple[str, ...], Array]] = [((f"x{i}",), X[:, i]) for i in columns]
     with np.errstate(all="ignore"):
         for i in columns:
-            parts += [((name, f"x{i}"), OPERATORS[name].function(X[:, i])) for name in unary]
+            parts += [
+                ((name, f"x{i}"), ARITHMETIC.operators[name].function(X[:, i])) for name in unary
+            ]
         for i, j in permutations(columns, 2):
             if "*" in operators and i < j:
                 parts.append((("*", f"x{i}", f"x{j}"), X[:, i] * X[:, j]))
@@ -114,8 +120,12 @@ class Editor:
         self.centred = y - self.weight @ y
         self.spread = float(self.weight @ (self.centred * self.centred))
         self.operators = operators
-        self.unary = [n for n in OPERATORS if n in operators and ARITY[n] == 1]
-        self.binary = [n for n in OPERATORS if n in operators and ARITY[n] == 2]
+        self.unary = [
+            n for n in ARITHMETIC.operators if n in operators and ARITHMETIC.arity[n] == 1
+        ]
+        self.binary = [
+            n for n in ARITHMETIC.operators if n in operators and ARITHMETIC.arity[n] == 2
+        ]
         self.parts = small_parts(X, columns, operators)
         self.part_values = np.array([values for _, values in self.parts]).reshape(-1, len(y))
         self.part_sizes = np.array([len(symbols) for symbols, _ in self.parts], dtype=int)
@@ -186,7 +196,7 @@ class _Parent:
             if symbol in ("x", "c"):
                 continue
             arguments = (self.values[a],) if b < 0 else (self.values[a], self.values[b])
-            shares = OPERATORS[symbol].derivative(self.values[position], *arguments)
+            shares = ARITHMETIC.operators[symbol].derivative(self.values[position], *arguments)
             for child, share in zip((a, b), shares, strict=False):
                 self.slopes[child] = self.slopes[position] * share
 
@@ -232,26 +242,26 @@ class _Parent:
             pieces.append(piece)
             values.append(value)
 
-        if symbol in ARITY:
-            for child in (a, b)[: ARITY[symbol]]:
+        if symbol in ARITHMETIC.arity:
+            for child in (a, b)[: ARITHMETIC.arity[symbol]]:
                 put(self._piece(child), self.values[child])
-        if ARITY.get(symbol) == 2:
+        if ARITHMETIC.arity.get(symbol) == 2:
             first, second = self._piece(a), self._piece(b)
             for name in editor.binary:
-                function = OPERATORS[name].function
+                function = ARITHMETIC.operators[name].function
                 if name != symbol:
                     put(_joined(name, first, second), function(self.values[a], self.values[b]))
                 if name in _ORDERED:
                     put(_joined(name, second, first), function(self.values[b], self.values[a]))
-        elif symbol in ARITY:
+        elif symbol in ARITHMETIC.arity:
             for name in editor.unary:
                 if name != symbol:
-                    value = OPERATORS[name].function(self.values[a])
+                    value = ARITHMETIC.operators[name].function(self.values[a])
                     put(_joined(name, self._piece(a)), value)
         if symbol != CONSTANT:
             own = self._piece(position)
             for name in editor.unary:
-                put(_joined(name, own), OPERATORS[name].function(here))
+                put(_joined(name, own), ARITHMETIC.operators[name].function(here))
             mean = float(editor.weight @ here)
             put(((CONSTANT,), (mean,)), np.full_like(here, mean))
         if pieces:
@@ -270,7 +280,7 @@ class _Parent:
         for name in editor.binary:
             if name in ("max", "min", "^"):
                 continue
-            function = OPERATORS[name].function
+            function = ARITHMETIC.operators[name].function
             values = function(here, editor.part_values)
             yield _Block(values, sizes, lambda i, name=name: _joined(name, own, editor.part(i)))
             if name in _ORDERED:
@@ -321,7 +331,7 @@ class _Parent:
         while self.above[position] >= 0:
             upper = self.above[position]
             symbol, a, b = self.nodes[upper]
-            function = OPERATORS[symbol].function
+            function = ARITHMETIC.operators[symbol].function
             if b < 0:
                 values = function(values)
             elif a == position:
@@ -347,7 +357,7 @@ class _Parent:
         before, inside = self._counts(start, end)
         constants = self.expression.constants
         constants = constants[:before] + piece[1] + constants[before + inside :]
-        yield Edit(Expression._trusted(symbols, constants), len(symbols) + extra, loss)
+        yield Edit(Expression.unchecked(symbols, constants), len(symbols) + extra, loss)
 
     # --- the formula's own pieces -------------------------------------------------------------
     def _start(self, position: int) -> int:

@@ -12,12 +12,7 @@ from sklearn.utils import check_random_state, check_X_y
 
 from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import (
-    ARITY,
-    DEFAULT_BINARY,
-    DEFAULT_UNARY,
-    check_operators,
-)
+from sr_transformer.expression.language import ARITHMETIC, DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.front.finish import in_user_units
 from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.proposal.bags import Bags
@@ -291,7 +286,7 @@ def propose(
         raise ValueError(
             f"{len(variable_names)} variable_names were given for {X.shape[1]} columns."
         )
-    operators = check_operators(binary_operators, unary_operators)
+    operators = ARITHMETIC.check(binary_operators, unary_operators)
     # A formula of a scaled table is written back with factors, so that "*" is needed.
     scaling = Scaling.of(X, y) if "*" in operators else Scaling.identity(X.shape[1])
     proposal = propose_candidates(
@@ -350,13 +345,13 @@ def _can_be_lowered(name: str, operators: frozenset[str]) -> bool:
     if name == "^":
         sample = Expression(["^", "x0", "c"], [4.0])
     else:
-        sample = Expression([name, "x0", "x1"][: 1 + ARITY[name]])
+        sample = Expression([name, "x0", "x1"][: 1 + ARITHMETIC.arity[name]])
     return sample.lower(operators) is not None
 
 
 def _speakable(operators: frozenset[str]) -> frozenset[str]:
     """All operators that can be written with those allowed."""
-    return frozenset(name for name in ARITY if _can_be_lowered(name, operators))
+    return frozenset(name for name in ARITHMETIC.arity if _can_be_lowered(name, operators))
 
 
 def _new_formulas(

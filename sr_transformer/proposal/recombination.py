@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.expression import subformula_ends
-from sr_transformer.expression.language import ARITY, CONSTANT
+from sr_transformer.expression.language import ARITHMETIC, CONSTANT
 
 _EXCHANGED = 0.5  # share of children with a part of another parent in place of one of their own
 _SWAPPED = 0.25  # with another operator or variable; the others get a part around one of theirs
@@ -48,8 +47,8 @@ def children(
     """
     weights = 1.0 / (_FAVOURED + np.arange(len(parents)))
     chosen = random_state.choice(len(parents), (_TRIES * n, 2), p=weights / weights.sum())
-    unary = [name for name in sorted(operators) if ARITY[name] == 1]
-    binary = [name for name in sorted(operators) if ARITY[name] == 2 and name != "^"]
+    unary = [name for name in sorted(operators) if ARITHMETIC.arity[name] == 1]
+    binary = [name for name in sorted(operators) if ARITHMETIC.arity[name] == 2 and name != "^"]
     found: list[Expression] = []
     for first, second in chosen:
         if len(found) == n:
@@ -59,38 +58,18 @@ def children(
         place = int(random_state.randint(len(mother.symbols)))
         if kind < _EXCHANGED:
             father = parents[second]
-            part = _part(father, int(random_state.randint(len(father.symbols))))
+            part = father.part(int(random_state.randint(len(father.symbols))))
         elif kind < _EXCHANGED + _SWAPPED:
             part = _swapped(mother, place, columns, unary, binary, random_state)
         else:
-            part = _extended(_part(mother, place), columns, unary, binary, random_state)
-        child = _with_part(mother, place, part).simplify().lower(operators)
+            part = _extended(mother.part(place), columns, unary, binary, random_state)
+        child = mother.replaced(place, part).simplify().lower(operators)
         if child is None or len(child.symbols) > maxsize or child.symbols in seen:
             continue
         if child.variables:
             seen.add(child.symbols)
             found.append(child)
     return found
-
-
-def _part(formula: Expression, place: int) -> Expression:
-    """The subformula that begins at a place."""
-    end = subformula_ends(formula.symbols)[place]
-    before = formula.symbols[:place].count(CONSTANT)
-    symbols = formula.symbols[place:end]
-    constants = formula.constants[before : before + symbols.count(CONSTANT)]
-    return Expression._trusted(symbols, constants)
-
-
-def _with_part(formula: Expression, place: int, part: Expression) -> Expression:
-    """The formula with another subformula at a place."""
-    symbols, constants = formula.symbols, formula.constants
-    end = subformula_ends(symbols)[place]
-    before, after = symbols[:place].count(CONSTANT), symbols[:end].count(CONSTANT)
-    return Expression._trusted(
-        symbols[:place] + part.symbols + symbols[end:],
-        constants[:before] + part.constants + constants[after:],
-    )
 
 
 def _swapped(
@@ -102,15 +81,15 @@ def _swapped(
     random_state: np.random.RandomState,
 ) -> Expression:
     """The subformula at a place with another operator, or another leaf, at its head."""
-    part = _part(formula, place)
-    arity = ARITY.get(part.symbols[0], 0)
+    part = formula.part(place)
+    arity = ARITHMETIC.arity.get(part.symbols[0], 0)
     if arity == 0:
         return _leaf(columns, random_state)
     heads = unary if arity == 1 else binary
     if not heads:
         return part
     head = heads[random_state.randint(len(heads))]
-    return Expression._trusted((head, *part.symbols[1:]), part.constants)
+    return Expression.unchecked((head, *part.symbols[1:]), part.constants)
 
 
 def _extended(
@@ -123,18 +102,18 @@ def _extended(
     """A function of a subformula, or an operator of it and a leaf."""
     if unary and (not binary or random_state.random_sample() < 0.4):
         head = unary[random_state.randint(len(unary))]
-        return Expression._trusted((head, *part.symbols), part.constants)
+        return Expression.unchecked((head, *part.symbols), part.constants)
     if not binary:
         return part
     head = binary[random_state.randint(len(binary))]
     leaf = _leaf(columns, random_state)
     first, second = (part, leaf) if random_state.random_sample() < 0.5 else (leaf, part)
-    return Expression._trusted(
+    return Expression.unchecked(
         (head, *first.symbols, *second.symbols), first.constants + second.constants
     )
 
 
 def _leaf(columns: Sequence[int], random_state: np.random.RandomState) -> Expression:
     if random_state.random_sample() < 0.3:
-        return Expression._trusted((CONSTANT,), (1.0,))
-    return Expression._trusted((f"x{columns[random_state.randint(len(columns))]}",), ())
+        return Expression.unchecked((CONSTANT,), (1.0,))
+    return Expression.unchecked((f"x{columns[random_state.randint(len(columns))]}",), ())

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.expression import subformula_ends
-from sr_transformer.expression.language import ARITY
 from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
 from sr_transformer.proposal.edits import Edit, Editor
 
@@ -115,25 +113,11 @@ def simpler_variants(expression: Expression) -> Iterator[Expression]:
     Terms and factors that a sample wrote in vain vanish this way, and so do functions around the
     right argument. Constants keep their values.
     """
-    symbols = expression.symbols
-    ends = subformula_ends(symbols)
-    before = [0]  # number of constants to the left of each position
-    for symbol in symbols:
-        before.append(before[-1] + (symbol == "c"))
-    for start, symbol in enumerate(symbols):
-        arity = ARITY.get(symbol, 0)
-        child = start + 1
-        for _ in range(arity):
-            end = ends[child]
-            kept = symbols[:start] + symbols[child:end] + symbols[ends[start] :]
-            constants = (
-                expression.constants[: before[start]]
-                + expression.constants[before[child] : before[end]]
-                + expression.constants[before[ends[start]] :]
-            )
-            if any(s[0] == "x" for s in kept):
-                yield Expression(kept, constants)
-            child = end
+    for place, part in enumerate(expression.parts):
+        for argument in part.arguments:
+            simpler = expression.replaced(place, argument)
+            if simpler.variables:
+                yield simpler
 
 
 def rescaled(

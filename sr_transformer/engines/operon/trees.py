@@ -19,7 +19,7 @@ import numpy as np
 import pyoperon
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITY
+from sr_transformer.expression.language import ARITHMETIC
 
 Array = np.ndarray
 # A part of a formula: ("c", value), ("x", column, weight) or (operator, part, ...).
@@ -98,10 +98,10 @@ def _tree(expression: Expression) -> Part:
     for symbol in reversed(expression.symbols):
         if symbol == "c":
             stack.append(("c", constants.pop()))
-        elif symbol not in ARITY:
+        elif symbol not in ARITHMETIC.arity:
             stack.append(("x", int(symbol[1:]), 1.0))
         else:
-            arguments = [stack.pop() for _ in range(ARITY[symbol])]
+            arguments = [stack.pop() for _ in range(ARITHMETIC.arity[symbol])]
             stack.append(_weighted(symbol, arguments) or (symbol, *arguments))
     return stack[0]
 
@@ -186,7 +186,7 @@ def from_nodes(nodes: Iterable[Any], hashes: Sequence[int]) -> Expression:
 
 def _operation(node: Any, stack: list[tuple[str | float, ...]]) -> tuple[str | float, ...]:
     name = _OPERATORS.get(node.Name)
-    arity = _FURTHER_ARITY.get(node.Name) if name is None else ARITY[name]
+    arity = _FURTHER_ARITY.get(node.Name) if name is None else ARITHMETIC.arity[name]
     if arity is None or node.Arity != arity or len(stack) < arity:
         raise UnreadableTreeError(f"a node {node.Name!r} of {node.Arity} arguments.")
     arguments = {place: stack.pop() for place in "ab"[:arity]}

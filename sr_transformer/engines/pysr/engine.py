@@ -38,7 +38,8 @@ from sr_transformer.engines.pysr.settings import (
 )
 from sr_transformer.engines.pysr.watchdog import Watchdog
 from sr_transformer.errors import ExpressionError
-from sr_transformer.expression import OPERATORS, Expression
+from sr_transformer.expression import Expression
+from sr_transformer.expression.language import ARITHMETIC
 
 Array = np.ndarray
 
@@ -354,7 +355,7 @@ def write_guesses(
     columns : sequence of int, optional
         The columns that the search uses; all of them by default.
     """
-    operators = frozenset(rules.operators) & OPERATORS.keys()
+    operators = frozenset(rules.operators) & ARITHMETIC.operators.keys()
     written = WrittenGuesses()
     for expression in expressions:
         lowered = expression.lower(operators)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sr_transformer.errors import SRTransformerError
-from sr_transformer.expression.language import OPERATORS
+from sr_transformer.expression.language import ARITHMETIC
 
 Array = np.ndarray
 
@@ -38,7 +38,7 @@ class GuessError(SRTransformerError, ValueError):
 
 # PySR's operators that are no operators of this package, but were seen to work in a guess.
 _FUNCTIONS: dict[str, tuple[int, Callable[..., Array]]] = {
-    name: (row.arity, row.function) for name, row in OPERATORS.items()
+    name: (row.arity, row.function) for name, row in ARITHMETIC.operators.items()
 } | {"sign": (1, np.sign), "floor": (1, np.floor)}
 _INFIX = frozenset("+-*/^")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sr_transformer.engines.base import SearchTask
 from sr_transformer.engines.pysr.guesses import GuessRules
-from sr_transformer.expression import OPERATORS
+from sr_transformer.expression.language import ARITHMETIC
 
 # At PySR's own .001 most guesses never enter a population within a short search. Measured with the
 # real engine on eight laws, 25 s each, near misses as guesses: 8 of 8 solved at .05, 5 at .001. A
@@ -41,7 +41,7 @@ GUESS_SETTINGS = (
 def own_settings(task: SearchTask) -> dict[str, Any]:
     """Keywords of the ``PySRRegressor`` that is built for a task, but for its guesses."""
     by_arity: dict[int, list[str]] = {1: [], 2: []}
-    for name, operator in OPERATORS.items():
+    for name, operator in ARITHMETIC.operators.items():
         if name in task.operators:
             by_arity[operator.arity].append(name)
     settings: dict[str, Any] = {
@@ -132,7 +132,7 @@ def known_operators(regressor: Any) -> frozenset[str]:
         name
         for arity, names in operators_by_arity(regressor).items()
         for name in names
-        if name in OPERATORS and OPERATORS[name].arity == arity
+        if name in ARITHMETIC.operators and ARITHMETIC.operators[name].arity == arity
     )
 
 

@@ -326,7 +326,7 @@ def _ratios(bench: _Bench) -> Iterator[Fitted]:
             if np.isfinite(loss):
                 top = weighted_sum([library.terms[i] for i in above], p)
                 bottom = weighted_sum([library.terms[i] for i in (pivot, *below)], [1.0, *-q])
-                formula = Expression._trusted(
+                formula = Expression.unchecked(
                     ("/", *top.symbols, *bottom.symbols), top.constants + bottom.constants
                 )
                 found.setdefault(len(chosen), []).append((loss, formula))
@@ -375,7 +375,7 @@ def _links(bench: _Bench) -> Iterator[Fitted]:
         # An error of y is one of the target times the slope; a few rows must not rule the fit.
         root = bench.root * np.clip(np.abs(slope), None, 10.0 * np.median(np.abs(slope)))
         formulas = (
-            Expression._trusted(
+            Expression.unchecked(
                 ("*", "c", *function, *inner.symbols), (sign, *inner.constants)
             ).simplify()
             for inner in bench.sums(library, target, root, max_terms, kept=1)

@@ -9,7 +9,7 @@ from itertools import combinations_with_replacement, product
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import OPERATORS
+from sr_transformer.expression.language import ARITHMETIC
 from sr_transformer.proposal.closed.subsets import Library
 
 Array = np.ndarray
@@ -80,7 +80,7 @@ def functions(X: Array, columns: Sequence[int], operators: frozenset[str]) -> Li
 
     def put(symbols: Sequence[str], value: Array) -> None:
         if len(terms) < _MOST_TERMS:
-            terms.append(Expression._trusted(tuple(symbols), ()))
+            terms.append(Expression.unchecked(tuple(symbols), ()))
             values.append(value)
 
     singles = [((f"x{i}",), X[:, i]) for i in columns]
@@ -92,7 +92,7 @@ def functions(X: Array, columns: Sequence[int], operators: frozenset[str]) -> Li
             put(symbols, x)
         for name in names:
             for symbols, x in singles:
-                put((name, *symbols), OPERATORS[name].function(x))
+                put((name, *symbols), ARITHMETIC.operators[name].function(x))
         for symbols, x in pairs:
             put(symbols, x)
         applied = list(zip(terms, values, strict=True))[1 + len(singles) :]
@@ -102,7 +102,7 @@ def functions(X: Array, columns: Sequence[int], operators: frozenset[str]) -> Li
                 put(("*", *symbols, *term.symbols), value * x)
         for name in names:
             for symbols, x in pairs:
-                put((name, *symbols), OPERATORS[name].function(x))
+                put((name, *symbols), ARITHMETIC.operators[name].function(x))
         composed = list(zip(terms, values, strict=True))[-len(names) * len(pairs) :]
         for k, (term, value) in enumerate(applied):
             for other, factor in [*applied[k + 1 :], *composed]:
@@ -124,7 +124,7 @@ def power_product(columns: Sequence[int], exponents: Sequence[float]) -> Express
         else:
             symbols += ["^", f"x{column}", "c"]
             constants.append(float(exponent))
-    return Expression._trusted(tuple(symbols), tuple(constants)) if symbols else ONE
+    return Expression.unchecked(tuple(symbols), tuple(constants)) if symbols else ONE
 
 
 def weighted_sum(terms: Sequence[Expression], factors: Sequence[float]) -> Expression:
@@ -138,7 +138,7 @@ def weighted_sum(terms: Sequence[Expression], factors: Sequence[float]) -> Expre
         else:
             symbols += ["*", "c", *term.symbols]
             constants += [float(factor), *term.constants]
-    return Expression._trusted(tuple(symbols), tuple(constants))
+    return Expression.unchecked(tuple(symbols), tuple(constants))
 
 
 @lru_cache(maxsize=64)
