@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sr_transformer.estimators.propose import propose
     from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
     from sr_transformer.expression import Expression
     from sr_transformer.model.checkpoint import load_model
-    from sr_transformer.proposal.proposing import propose
 
 __version__ = "0.1.0"
 
@@ -22,7 +22,7 @@ _HOME = {
     "Expression": "sr_transformer.expression",
     "SymbolicTransformerRegressor": "sr_transformer.estimators.regressor",
     "load_model": "sr_transformer.model.checkpoint",
-    "propose": "sr_transformer.proposal.proposing",
+    "propose": "sr_transformer.estimators.propose",
 }
 
 

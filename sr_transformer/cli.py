@@ -24,7 +24,6 @@ from sr_transformer.console import (
     output_console,
     print_front,
     say,
-    shown_stages,
     shown_training,
     shown_warnings,
 )
@@ -87,8 +86,9 @@ def fit(
             maxsize=maxsize,
             n_candidates=candidates,
             random_state=seed,
+            verbose=1,
         )
-        with shown_warnings(), shown_stages(model, seconds):
+        with shown_warnings():
             model.fit(X, y)
         if as_json:
             print(json.dumps(front_as_records(model), indent=2))

@@ -1,4 +1,4 @@
-"""What the command prints: results to standard output, all else to standard error."""
+"""All that is printed: results to standard output, progress and the rest to standard error."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sr_transformer.errors import SRTransformerError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sr_transformer.clock import Clock
     from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
     from sr_transformer.training.config import Progress as TrainingProgress
 
@@ -71,22 +72,43 @@ def error_console() -> Console:
 
 
 @contextmanager
-def shown_stages(model: SymbolicTransformerRegressor, seconds: float | None) -> Iterator[None]:
-    """Show a bar that names the stage of the fit, and the time."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+def shown_fit(clock: Clock, verbose: int) -> Iterator[None]:
+    """Show the stages of a fit on standard error, and on a terminal a bar below them.
 
-    limit = "" if seconds is None else f"of {seconds:g} s"
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn(limit)
-    )  # fmt: skip
-    with Progress(*columns, console=error_console(), transient=True) as progress:
-        task = progress.add_task("starting", total=None)
-        # The estimator announces its stages to this method; it is taken back before pickling.
-        model._say = lambda text: progress.update(task, description=text.split("\n")[0])
-        try:
-            yield
-        finally:
-            del model._say
+    Parameters
+    ----------
+    clock : Clock
+        Its stages are shown; the bar fills as its time is used up, or pulses where it has no limit.
+    verbose : int
+        0: nothing is shown. 1: lines and bar. 2: lines only, as an engine then prints itself.
+    """
+    if verbose == 0:
+        yield
+        return
+    from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+    from rich.progress_bar import ProgressBar
+
+    class TimeBar(ProgressColumn):
+        def render(self, task: Task) -> ProgressBar:
+            used = None if clock.limit is None else min(clock.used() / clock.limit, 1.0)
+            return ProgressBar(
+                total=1.0, completed=used or 0.0, width=40, pulse=used is None,
+                animation_time=task.get_time(),
+            )  # fmt: skip
+
+    console = error_console()
+    columns = (TextColumn("{task.description}"), TimeBar(), TimeElapsedColumn())
+    hidden = verbose > 1 or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        bar = progress.add_task("starting", total=None)
+
+        def show(text: str) -> None:
+            line = f"sr-transformer {clock.elapsed():6.1f} s  {text}"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            progress.update(bar, description=text.split("\n")[0])
+
+        clock.say = show
+        yield
 
 
 def front_as_records(model: SymbolicTransformerRegressor) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Random formulas for tests: a NumPy generator and a hypothesis strategy."""
+"""What tests are made of: random formulas and tables, and the path through the pipeline."""
 
 from __future__ import annotations
 
@@ -7,9 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITHMETIC
+from sr_transformer.clock import Clock
+from sr_transformer.expression import ARITHMETIC, Expression
+from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
+from sr_transformer.front.description_length import Sample
+from sr_transformer.front.finish import bring_to_users_units, simplify_constants
+from sr_transformer.front.hall_of_fame import HallOfFame
+from sr_transformer.front.pool import Candidate
+from sr_transformer.pipeline import Outcome, Settings, Task, run
+from sr_transformer.proposal.draw import PriorSampler, Sampler
+from sr_transformer.table.scaling import Scaling
+from sr_transformer.table.table import Table
 
+DEFAULT_OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
 BINARY = tuple(name for name, row in ARITHMETIC.operators.items() if row.arity == 2)
 UNARY = tuple(name for name, row in ARITHMETIC.operators.items() if row.arity == 1)
 
@@ -112,3 +122,44 @@ def steady_rows(formula: Expression, X: np.ndarray) -> np.ndarray:
         with np.errstate(all="ignore"):
             steady &= np.abs(moved - value) <= 1e-10 * np.abs(value)
     return steady
+
+
+def proposed(
+    X: np.ndarray,
+    y: np.ndarray,
+    *,
+    sampler: Sampler | None = None,
+    operators: frozenset[str] = DEFAULT_OPERATORS,
+    maxsize: int = 20,
+    seconds: float | None = None,
+    **settings: object,
+) -> Outcome:
+    """What the pipeline makes of a table, with formulas of the prior and without an engine."""
+    names = tuple(f"x{i}" for i in range(X.shape[1]))
+    task = Task(table=Table.of(X, y), operators=operators, maxsize=maxsize, variable_names=names)
+    return run(
+        task, Settings(**{"n_candidates": 64, "random_state": 0, **settings}),
+        sampler or PriorSampler(), None, Clock(seconds),
+    )  # fmt: skip
+
+
+def finished(
+    candidates: Sequence[Candidate],
+    table: Table,
+    *,
+    scaling: Scaling | None = None,
+    operators: frozenset[str] = DEFAULT_OPERATORS,
+    maxsize: int | None = 30,
+    has_units: bool = False,
+) -> HallOfFame:
+    """Formulas of a scaled table in the user's units, as the pipeline finishes them."""
+    scaling = scaling or Scaling.of(table.X, table.y)
+    table = table.in_units_of(scaling.y_exponent)
+    hall = HallOfFame(
+        operators=operators, maxsize=maxsize, model_selection="description_length",
+        sample=Sample.of(table, len(operators)), loss_floor=table.exact,
+        loss_exponent=scaling.y_exponent,
+    )  # fmt: skip
+    bring_to_users_units(hall, candidates, table, scaling)
+    simplify_constants(hall, table, has_units=has_units)
+    return hall

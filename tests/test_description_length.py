@@ -6,26 +6,26 @@ import math
 
 import numpy as np
 import pytest
+from strategies import finished
 
 from sr_transformer.expression import Expression
 from sr_transformer.front.description_length import Sample, description_length, simple_cost
-from sr_transformer.front.finish import in_user_units
-from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
+from sr_transformer.front.hall_of_fame import HallOfFame
+from sr_transformer.front.pool import Candidate
 from sr_transformer.front.simple_constants import with_simple_constants
 from sr_transformer.proposal.constants import refit
 from sr_transformer.table.scaling import Scaling
+from sr_transformer.table.table import Table
 
 OPERATORS = frozenset({"+", "-", "*", "/", "^", "sin", "exp", "square", "sqrt"})
 
 
 def hall_of(X: np.ndarray, y: np.ndarray, texts: list[str], weight=None) -> HallOfFame:
     """Formulas with fitted constants, in a hall that knows their table."""
-    fitted = [refit(Expression.parse(text), X, y, weight) for text in texts]
-    return in_user_units(
-        [Candidate(expression, loss, "transformer") for expression, loss in fitted],
-        X, y, sample_weight=weight, scaling=Scaling.identity(X.shape[1]), operators=OPERATORS,
-        maxsize=30, model_selection="description_length",
-    )  # fmt: skip
+    table = Table.of(X, y, weight)
+    fitted = [refit(Expression.parse(text), table) for text in texts]
+    candidates = [Candidate(expression, loss, "transformer") for expression, loss in fitted]
+    return finished(candidates, table, scaling=Scaling.identity(X.shape[1]), operators=OPERATORS)
 
 
 def chosen(hall: HallOfFame) -> str:
@@ -159,6 +159,4 @@ def test_undefined_slopes_leave_a_formula_as_it_is():
     X = np.array([[0.0], [1.0], [2.0]])
     formula = Expression.parse("2.01 * x0 ^ 0.51")  # the slope by the exponent is 0 * log(0)
     sample = Sample(3.0, 1, 1.0, 9)
-    same, loss = with_simple_constants(formula, X, None, lambda e: 0.5, sample, 0.0)
-    assert loss == 0.5
-    assert len(same.constants) == 2
+    assert with_simple_constants(formula, Table(X, np.arange(3.0)), sample, 0.0) == formula

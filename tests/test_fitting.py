@@ -6,18 +6,22 @@ import pytest
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.expression.program import compile_program
-from sr_transformer.front.hall_of_fame import HallOfFame
 from sr_transformer.prior import ExampleStream
 from sr_transformer.prior.stream import PriorConfig
-from sr_transformer.proposal.constants import Descent, loss_of, refit
-from sr_transformer.proposal.fit import Fitter, Table
-from sr_transformer.proposal.starts import fit_from_starts
+from sr_transformer.proposal.constants import Descent, refit
+from sr_transformer.proposal.fit import Fitter
+from sr_transformer.proposal.starts import refine, scout, scouting_table
+from sr_transformer.table.table import Table
 
 OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
 
 
 def fitted(starts, X, y, seed=0, exact=1e-20):
-    return fit_from_starts(starts, X, y, random_state=np.random.RandomState(seed), exact=exact)
+    """One formula from several starts: scouted on few rows, refined on all."""
+    table = Table(np.asfortranarray(X), y)
+    random_state = np.random.RandomState(seed)
+    found, _ = scout(starts, scouting_table(table), random_state=random_state, enough=exact)
+    return refine(found, table, enough=exact)
 
 
 def test_constants_are_fitted_to_the_law_from_a_nearby_start():
@@ -25,7 +29,7 @@ def test_constants_are_fitted_to_the_law_from_a_nearby_start():
     X = generator.uniform(0.5, 3.0, size=(100, 2))
     law = Expression(["+", "*", "c", "exp", "*", "c", "x0", "^", "x1", "c"], [2.5, -0.7, 1.5])
     start = law.with_constants([2.0, -1.0, 1.2])
-    fitted, loss = refit(start, X, law.evaluate(X))
+    fitted, loss = refit(start, Table(X, law.evaluate(X)))
     np.testing.assert_allclose(fitted.constants, law.constants, rtol=1e-8)
     assert loss < 1e-20
 
@@ -35,8 +39,9 @@ def test_a_fit_is_never_worse_than_its_start_and_weights_count():
     X, y = generator.normal(size=(30, 1)), generator.normal(size=30)
     line = Expression(["+", "*", "c", "x0", "c"], [0.3, -0.2])
     weight = generator.uniform(0.1, 3.0, size=30)
-    fitted, loss = refit(line, X, y, weight)
-    assert loss <= loss_of(line, X, y, weight)
+    table = Table(X, y, weight / weight.mean())
+    fitted, loss = refit(line, table)
+    assert loss <= table.loss(line)
     design = np.column_stack([X[:, 0], np.ones(30)])
     root = np.sqrt(weight)
     expected = np.linalg.lstsq(design * root[:, None], y * root, rcond=None)[0]
@@ -46,11 +51,11 @@ def test_a_fit_is_never_worse_than_its_start_and_weights_count():
 def test_undefined_regions_are_refused_and_short_tables_are_fitted():
     X = np.linspace(1.0, 4.0, 20)[:, None]
     law = Expression(["sqrt", "-", "x0", "c"], [0.9])
-    fitted, loss = refit(law.with_constants([0.2]), X, law.evaluate(X))
+    fitted, loss = refit(law.with_constants([0.2]), Table(X, law.evaluate(X)))
     assert fitted.constants[0] == pytest.approx(0.9)
     assert loss < 1e-20
     cubic = Expression(["+", "*", "c", "x0", "+", "c", "*", "c", "square", "x0"], [1.0, 1.0, 1.0])
-    fitted, loss = refit(cubic, X[:2], np.array([3.0, 5.0]))
+    fitted, loss = refit(cubic, Table(X[:2], np.array([3.0, 5.0])))
     assert loss < 1e-12
 
 
@@ -84,7 +89,7 @@ def test_affine_constants_are_solved_at_once_wherever_they_start():
     X = np.random.default_rng(3).uniform(0.5, 3.0, size=(80, 2))
     law = Expression.parse("2.5 * sin(x0) / x1 - 0.3 * sqrt(x1) + 40.0")
     start = np.array([[-1e3, 1e4, 7.0]])
-    constants, losses = Descent(law.symbols, X, law.evaluate(X), None).descend(start, 3, 0.0)
+    constants, losses = Descent(law, Table(X, law.evaluate(X))).descend(start, 3, 0.0)
     np.testing.assert_allclose(constants[0], law.constants, rtol=1e-6)
     assert losses[0] < 1e-12
 
@@ -93,7 +98,7 @@ def test_several_descents_side_by_side_are_the_same_as_each_alone():
     X = np.random.default_rng(4).uniform(0.5, 3.0, size=(60, 1))
     law = Expression.parse("2.0 * exp(-0.7 * x0) + sin(1.7 * x0)")
     starts = np.array([[1.0, -0.5, 1.5], [1.0, -2.0, 4.0], [-3.0, 0.3, 0.2]])
-    fit = Descent(law.symbols, X, law.evaluate(X), None)
+    fit = Descent(law, Table(X, law.evaluate(X)))
     together, _ = fit.descend(starts, 30, 1e-10)
     for start, constants in zip(starts, together, strict=True):
         alone, _ = fit.descend(start[None], 30, 1e-10)
@@ -141,7 +146,7 @@ def test_most_formulas_are_recovered_from_wrong_constants():
 
 def a_fitter(X, y, **changes):
     settings = {
-        "table": Table(np.asfortranarray(X), y, None), "operators": OPERATORS,
+        "table": Table(np.asfortranarray(X), y), "operators": OPERATORS,
         "maxsize": 30, "exact": 1e-20, "deadline": np.inf, "n_jobs": None,
     }  # fmt: skip
     return Fitter(**settings | changes)
@@ -166,5 +171,5 @@ def test_a_fit_does_not_hang_on_how_much_is_known_or_where_arrays_lie():
         X_there = kept[shift:].reshape(X.shape, order="F")
         X_there[...] = X
         fitter = a_fitter(X_there, y.copy())
-        results.append(fitter.fit(formulas, np.random.RandomState(0), HallOfFame()))
+        results.append(fitter.fit(formulas, np.random.RandomState(0)))
     assert all(result == results[0] for result in results)

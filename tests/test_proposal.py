@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from strategies import proposed
 
 from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.expression import Expression
@@ -12,7 +13,6 @@ from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.prior import ExampleStream
 from sr_transformer.proposal.draw import PriorSampler
 from sr_transformer.proposal.grammar import Grammar
-from sr_transformer.proposal.proposing import propose_candidates
 from sr_transformer.proposal.relevance import relevant_columns
 
 OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
@@ -80,11 +80,7 @@ def test_kept_samples_go_on_where_they_were():
 
 
 def candidates_for(X, y, **changes):
-    settings = {
-        "sampler": PriorSampler(), "operators": OPERATORS, "maxsize": 20, "n_candidates": 64,
-        "temperature": 1.0, "random_state": np.random.RandomState(0),
-    }  # fmt: skip
-    return propose_candidates(X, y, **(settings | changes)).candidates
+    return proposed(X, y, **changes).hall_of_fame.candidates
 
 
 def test_a_constant_and_a_line_are_always_among_the_candidates():
@@ -180,5 +176,5 @@ def test_time_limit_ends_the_drawing():
     generator = np.random.default_rng(6)
     X = generator.normal(size=(50, 2))
     y = generator.normal(size=50)
-    candidates = candidates_for(X, y, n_candidates=10**9, timeout_in_seconds=0.5)
+    candidates = candidates_for(X, y, n_candidates=10**9, seconds=0.5)
     assert len(candidates) > 3

@@ -13,7 +13,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 from sr_transformer import Expression, SymbolicTransformerRegressor
-from sr_transformer.clock import Stages
+from sr_transformer.clock import Clock
 from sr_transformer.engines.pysr.engine import PySREngine
 from sr_transformer.errors import CheckpointError, EngineFallbackWarning, EngineUnavailableError
 from sr_transformer.proposal.proposers import PROPOSERS
@@ -252,13 +252,14 @@ def test_verbose_fit_on_a_terminal_has_a_bar(quick, product_table, capsys, monke
 
 
 def test_time_that_is_left_is_shared_and_the_start_is_not_counted():
-    stages = Stages(10.0, 0, lambda text: None)
-    half = stages.share(0.5)
-    assert 4.9 < half() <= 5.0
-    stages.add("start", 3.0)
-    assert 7.9 < half() <= 8.0
-    assert Stages(None, 0, print).share(0.5)() is None
-    assert Stages(1e-9, 0, print).share(1.0)() == 0.0
+    clock = Clock(10.0)
+    half = clock.part(0.5)
+    assert 4.9 < half.left() <= 5.0
+    clock.add("start", 3.0)
+    assert 7.9 < half.left() <= 8.0
+    assert half.deadline - time.perf_counter() == pytest.approx(half.left(), abs=0.1)
+    assert Clock().part(0.5).left() is None
+    assert Clock(1e-9).part(1.0).left() == Clock().part(0.0).left() == 0.0
 
 
 def test_verbose_fit_names_its_stages(quick, product_table, capsys):

@@ -7,10 +7,11 @@ import pytest
 
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import ARITHMETIC, DEFAULT_BINARY, DEFAULT_UNARY
-from sr_transformer.front.hall_of_fame import HallOfFame
+from sr_transformer.front.pool import Pool
 from sr_transformer.proposal.edits import Editor
-from sr_transformer.proposal.fit import Fitter, Table
-from sr_transformer.proposal.repair import rescaled, simpler_variants
+from sr_transformer.proposal.fit import Fitter, rescaled
+from sr_transformer.proposal.repair import Repair, simpler_variants
+from sr_transformer.table.table import Table
 
 OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
 
@@ -31,10 +32,10 @@ def test_simpler_variants_leave_out_one_operator_and_keep_the_other_constants():
 
 def test_factor_and_offset_are_solved_by_least_squares():
     X = np.random.default_rng(9).uniform(1, 4, size=(40, 1))
-    formula = rescaled(Expression(["sin", "x0"]), X, 3.0 * np.sin(X[:, 0]) - 2.0)
+    formula = rescaled(Expression(["sin", "x0"]), Table(X, 3.0 * np.sin(X[:, 0]) - 2.0))
     assert formula.symbols == ("+", "*", "c", "sin", "x0", "c")
     np.testing.assert_allclose(formula.constants, [3.0, -2.0])
-    assert rescaled(Expression(["log", "neg", "x0"]), X, X[:, 0]) is None
+    assert rescaled(Expression(["log", "neg", "x0"]), Table(X, X[:, 0])) is None
 
 
 def a_table(n_rows=120):
@@ -46,13 +47,13 @@ def repaired(X, y, formula, *, operators=OPERATORS, maxsize=30, seconds=None, n_
     exact = 1e-20 * float(np.mean(y * y))
     deadline = np.inf if seconds is None else time.perf_counter() + seconds
     fitter = Fitter(
-        table=Table(np.asfortranarray(X), y, None), operators=operators,
+        table=Table(np.asfortranarray(X), y), operators=operators,
         maxsize=maxsize, exact=exact, deadline=deadline, n_jobs=n_jobs,
     )  # fmt: skip
     random_state = np.random.RandomState(0)
-    pool = HallOfFame(loss_floor=exact)
+    pool = Pool(loss_floor=exact)
     pool.extend(fitter.fit([formula], random_state))
-    fitter.repair(pool, {formula.symbols}, random_state)
+    Repair(pool, fitter, {formula.symbols}, random_state).go_on()
     return pool
 
 
@@ -79,7 +80,7 @@ def test_a_small_change_leads_to_the_law(law, start):
 def test_a_promise_for_an_inserted_term_is_kept_by_the_fit():
     X = a_table(60)
     y = Expression.parse("2.0 * sin(x0) + 0.3 * x1").evaluate(X)
-    editor = Editor(X, y, None, OPERATORS, [0, 1])
+    editor = Editor(Table(X, y), OPERATORS, [0, 1])
     edits = editor.edits(Expression.parse("2.0 * sin(x0)"), np.full(31, np.inf))
     best = min(edits, key=lambda edit: edit.loss)
     assert best.loss < 1e-20
@@ -90,7 +91,7 @@ def test_changed_formulas_keep_to_operators_columns_and_size():
     X = np.random.default_rng(12).uniform(0.5, 3.0, size=(50, 4))
     formula = Expression.parse("2.0 * x0 * (x1 + 0.5)")
     operators = frozenset({"+", "*", "sqrt"})
-    editor = Editor(X, X[:, 3], None, operators, [0, 1, 3])
+    editor = Editor(Table(X, X[:, 3]), operators, [0, 1, 3])
     edits = editor.edits(formula, np.full(10, np.inf))
     assert len(edits) > 100
     for edit in edits:

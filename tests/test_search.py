@@ -32,7 +32,6 @@ from sr_transformer.errors import (
     SearchInterruptedWarning,
 )
 from sr_transformer.expression import Expression
-from sr_transformer.proposal.proposing import propose_candidates
 
 ARITHMETIC = frozenset("+-*/")
 
@@ -341,22 +340,11 @@ def test_ctrl_c_while_proposing_starts_no_search(quick, noisy_table, monkeypatch
 
 
 def test_half_of_the_time_is_for_proposing_where_a_search_follows(quick, noisy_table, monkeypatch):
-    told = []
-
-    def propose(X, y, **settings):
-        told.append((settings["n_candidates"], settings["timeout_in_seconds"]))
-        return propose_candidates(X, y, **{**settings, "n_candidates": 8})
-
-    monkeypatch.setattr("sr_transformer.proposal.proposing.propose_candidates", propose)
-    quick(search="none", n_candidates=None, timeout_in_seconds=60).fit(*noisy_table)
-    engine = BrokenEngine(RuntimeError("exploded"))
+    engine = AnsweringEngine(scaled=True)
     monkeypatch.setattr("sr_transformer.estimators.regressor.resolve_engine", lambda s: engine)
-    with pytest.warns(SearchInterruptedWarning):
-        quick(search="auto", n_candidates=None, timeout_in_seconds=60).fit(*noisy_table)
-    (alone_draws, alone_seconds), (draws, seconds) = told
-    assert alone_draws is draws is None
-    assert 50 < alone_seconds <= 60
-    assert 25 < seconds <= 30
+    model = quick(search="auto", n_candidates=None, timeout_in_seconds=4).fit(*noisy_table)
+    assert model.seeding_report_.seconds["propose"] > 1.5
+    assert 1.0 < engine.task.timeout_in_seconds <= 2.0
 
 
 class AnsweringEngine(BrokenEngine):

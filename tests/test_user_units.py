@@ -6,26 +6,21 @@ from itertools import product
 
 import numpy as np
 import pytest
+from strategies import finished
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
-from sr_transformer.front.finish import in_user_units
-from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
+from sr_transformer.front.finish import most_finished
+from sr_transformer.front.hall_of_fame import HallOfFame
+from sr_transformer.front.pool import Candidate, Pool
 from sr_transformer.proposal.constants import refit
 from sr_transformer.table.scaling import Scaling
+from sr_transformer.table.table import Table
 
 ARITHMETIC = frozenset("+-*/")
 
 
-def hall_of(candidates: list[Candidate], X, y, **changes) -> HallOfFame:
-    settings = {
-        "sample_weight": None,
-        "scaling": Scaling.of(X, y),
-        "operators": frozenset(DEFAULT_BINARY + DEFAULT_UNARY),
-        "maxsize": 30,
-        **changes,
-    }
-    return in_user_units(candidates, X, y, **settings)
+def hall_of(candidates: list[Candidate], X, y, sample_weight=None, **changes) -> HallOfFame:
+    return finished(candidates, Table.of(X, y, sample_weight), **changes)
 
 
 def test_formulas_come_back_in_the_units_of_the_table_without_leftover_factors():
@@ -47,8 +42,7 @@ def test_loss_is_that_of_the_shown_formula_on_the_given_table():
     line = Candidate(Expression(["+", "*", "c", "x0", "c"], [0.3, 2.0]), 0.0, "transformer")
     hall = hall_of([line], X, y, sample_weight=weights)
     residual = hall[0].expression.evaluate(X) - y
-    assert hall[0].loss == pytest.approx(np.average(residual**2, weights=weights))
-    assert hall.to_frame()["loss"][0] == hall[0].loss
+    assert hall.to_frame()["loss"][0] == pytest.approx(np.average(residual**2, weights=weights))
 
 
 @pytest.mark.parametrize("size", [1e300, 1e-300])
@@ -87,7 +81,11 @@ def test_only_the_best_of_many_formulas_are_brought_to_user_units(n_rows, most):
         Candidate(Expression([*chain, "x0"]), float(rank), "transformer")
         for rank, chain in enumerate(chains)
     ]
-    hall = hall_of(candidates, x[:, None], 2 * x, scaling=Scaling.identity(1))
+    table = Table.of(x[:, None], 2 * x)
+    pool = Pool()
+    pool.extend(candidates)
+    assert most_finished(table) == most
+    hall = finished(pool.ladder(most), table, scaling=Scaling.identity(1))
     shown = {c.expression.symbols for c in hall.candidates}
     assert len(shown) > 0.8 * most
     assert shown <= {c.expression.simplify().symbols for c in candidates[:most]} | {
@@ -102,7 +100,7 @@ def fitted_to_noise(law: str, draft: str, noise: float, **changes) -> HallOfFame
     X = rng.uniform(0.5, 3.0, (300, 2))
     y = Expression.parse(law).evaluate(X)
     y = y + noise * y.std() * rng.standard_normal(300)
-    fitted, loss = refit(Expression.parse(draft), X, y)
+    fitted, loss = refit(Expression.parse(draft), Table.of(X, y))
     return hall_of(
         [Candidate(fitted, loss, "transformer")], X, y, scaling=Scaling.identity(2), **changes
     )

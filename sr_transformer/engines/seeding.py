@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
-from sr_transformer.engines.base import SearchEngine, SearchTask, run_search
+from sr_transformer.clock import Clock
+from sr_transformer.engines.base import SearchEngine, SearchResult, SearchTask, run_search
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import CONSTANT
-from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
-from sr_transformer.table.table import UserTable
-
-Array = np.ndarray
+from sr_transformer.front.pool import Candidate, Pool, pareto
+from sr_transformer.proposal.constants import refit
+from sr_transformer.table.scaling import Scaling
+from sr_transformer.table.table import Table
 
 # Formulas that seed an engine: as many as PySR was measured with.
 _N_GUESSES = 50
 
 # An engine's formulas are refitted on at most so many rows, drawn at random.
 _REFIT_ROWS = 10_000
-
-# Share of the variance of y that may be left for a formula to explain a table: residuals of
-# 1e-10, where the rounding of float64 and of a longer formula's constants begins.
-_EXPLAINED = 1e-20
-_ROUNDING = 1e-30  # the same of the mean square: y itself is only given to 16 digits
 
 # Part of the time left that is kept for what follows the search. Fitting the constants of what
 # Operon found and selecting took 0.8 % of a fit of 60 s and 1.6 % of one of 6 s.
@@ -99,103 +94,80 @@ class SeedingReport:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class SeededSearch:
-    """What a seeded search brought back.
-
-    Parameters
-    ----------
-    candidates : list of Candidate
-        The engine's formulas with their constants fitted, in scaled units.
-    fitted : object or None
-        The fitted engine.
-    columns : tuple of int or None
-        The columns that the search was limited to; ``None`` for all of them.
-    report : SeedingReport
-    """
-
-    candidates: list[Candidate]
-    fitted: Any
-    columns: tuple[int, ...] | None
-    report: SeedingReport
-
-
 def seeded_search(
     engine: SearchEngine,
-    table: UserTable,
-    candidates: Sequence[Candidate],
-    *,
-    maxsize: int,
-    seed: int | None,
-    left: Callable[[], float | None],
-    clock: Callable[[], float],
-    verbose: int = 0,
-    output: int | None = None,
-    X_units: Sequence[str] | None = None,
-    y_units: str | None = None,
-) -> SeededSearch:
-    """Start an engine from the best candidates, and fit the constants of what it finds.
+    pool: Pool,
+    table: Table,
+    task: SearchTask,
+    scaling: Scaling | None,
+    clock: Clock,
+) -> tuple[SearchResult, SeedingReport]:
+    """Start an engine from the best of a pool, and put what it finds into the pool.
+
+    The constants of what it finds are fitted anew, and what the engine could not have found, as it
+    may not use its columns or breaks the units, is taken out of the pool.
 
     Parameters
     ----------
     engine : SearchEngine
-    table : UserTable
-    candidates : sequence of Candidate
-        In scaled units.
-    maxsize : int
-        Largest complexity of a formula.
-    seed : int or None
-        Of a repeatable search.
-    left : callable
-        Seconds that are left for the fit; ``None`` is no limit.
-    clock : callable
-        Seconds on a clock that is not turned back.
-    verbose, output, X_units, y_units
-        As in :class:`SearchTask`.
+    pool : Pool
+    table : Table
+        What the pool is about, scaled.
+    task : SearchTask
+        What is searched, but for the guesses and the time, which are filled in here.
+    scaling : Scaling or None
+        What scaled the table, where the task's own is the one as it was given.
+    clock : Clock
+
+    Returns
+    -------
+    result : SearchResult
+        As the engine gave it.
+    report : SeedingReport
 
     Warns
     -----
     SearchInterruptedWarning
         If the search was interrupted or failed.
     """
-    begun = clock()
-    scaled = engine.scaled and X_units is None and y_units is None
-    if scaled:
-        pool = HallOfFame()
-        pool.extend(candidates)
-        X, y = table.scaled_X, table.scaled_y
-    else:
-        pool = table.pool(candidates)
-        X, y = table.X, table.y
+    begun = clock.elapsed()
     guesses = [candidate.expression for candidate in pool.ladder(_N_GUESSES)]
-    seconds = left()
-    seeded = clock()
-    task = SearchTask(
-        X=X,
-        y=y,
-        weights=table.weights,
-        guesses=guesses,
-        operators=table.operators,
-        maxsize=maxsize,
-        timeout_in_seconds=None if seconds is None else (1 - _FINISHING_SHARE) * seconds,
-        random_state=seed,
-        variable_names=table.names,
-        verbose=verbose,
-        output=output,
-        X_units=X_units,
-        y_units=y_units,
-    )
-    result = run_search(engine, task)
-    searched = clock()
-    if not scaled:
-        guesses = [table.scaling.to_scaled_units(guess) for guess in guesses]
-        found = [table.scaling.to_scaled_units(each) for each in result.expressions]
-    else:
-        found = result.expressions
-    refitted, guess_losses = _refitted(table, found, guesses, engine.name)
-    front = HallOfFame()
-    front.extend(refitted)
+    as_searched = guesses
+    if scaling is not None:
+        as_searched = [scaling.to_user_units(guess) for guess in guesses]
+    seconds = clock.left()
+    if seconds is not None:
+        seconds *= 1 - _FINISHING_SHARE
+    seeded = clock.elapsed()
+    result = run_search(engine, replace(task, guesses=as_searched, timeout_in_seconds=seconds))
+    clock.add("start", result.start_seconds)
+    searched = clock.elapsed()
+    # Of its own seed: the guesses and what they became must be compared on the same rows.
+    rows = table.sample(_REFIT_ROWS, np.random.RandomState(0))
+    losses = [(guess.complexity(), rows.loss(guess)) for guess in guesses]
+    found = []
+    try:
+        for expression in result.expressions:
+            if scaling is not None:
+                expression = scaling.to_scaled_units(expression)
+            found.append(Candidate(*refit(expression, rows), source=engine.name))
+    except KeyboardInterrupt:
+        pass  # the search is over: what is fitted by now is kept
+    if found and (task.X_units is not None or task.y_units is not None):
+        pool.keep(lambda expression: False)  # only PySR can tell which of them keep to the units
+    if result.columns is not None:
+        used = set(result.columns)
+        pool.keep(lambda expression: used.issuperset(expression.variables))
+    pool.extend(found)
+    front = pareto(found)
     skeletons = {_skeleton(expression) for expression in result.expressions}
+    stages = {
+        "seed": seeded - begun,
+        "search": searched - seeded - result.start_seconds,
+        "refit": clock.elapsed() - searched,
+    }
+    for stage, value in stages.items():
+        clock.add(stage, value)
     report = SeedingReport(
         engine=engine.name,
         interruption=result.interruption,
@@ -204,69 +176,16 @@ def seeded_search(
         refused=dict(sorted(result.refused.items(), key=lambda entry: -entry[1])),
         n_front=len(front),
         n_survived=sum(_skeleton(guess) in skeletons for guess in result.accepted),
-        n_improved=_n_improved(front.front, guess_losses),
+        n_improved=sum(_is_improved(row, losses) for row in front),
         n_unreadable=result.n_unreadable,
-        seconds={
-            "seed": seeded - begun,
-            "start": result.start_seconds,
-            "search": searched - seeded - result.start_seconds,
-            "refit": clock() - searched,
-        },
+        seconds={**stages, "start": result.start_seconds},
     )
-    return SeededSearch(refitted, result.fitted, result.columns, report)
+    return result, report
 
 
-def _refitted(
-    table: UserTable, found: Iterable[Expression], guesses: Iterable[Expression], source: str
-) -> tuple[list[Candidate], list[tuple[int, float]]]:
-    """Formulas found, with fitted constants; complexity and loss of the guesses on those rows."""
-    from sr_transformer.proposal.constants import loss_of, refit
-
-    rows: Any = slice(None)
-    if len(table.y) > _REFIT_ROWS:
-        # Of its own seed: the guesses and what they became must be compared on the same rows.
-        random_state = np.random.RandomState(0)
-        rows = np.sort(random_state.choice(len(table.y), _REFIT_ROWS, replace=False))
-    X, y = np.asfortranarray(table.scaled_X[rows]), table.scaled_y[rows]
-    weights = None if table.weights is None else table.weights[rows]
-    guess_losses = [(guess.complexity(), loss_of(guess, X, y, weights)) for guess in guesses]
-    refitted = []
-    try:
-        for expression in found:
-            refitted.append(Candidate(*refit(expression, X, y, weights), source=source))
-    except KeyboardInterrupt:
-        pass  # the search is over: what is fitted by now is returned
-    return refitted, guess_losses
-
-
-def _n_improved(front: Iterable[Candidate], guess_losses: Sequence[tuple[int, float]]) -> int:
-    n_improved = 0
-    for row in front:
-        as_simple = [loss for complexity, loss in guess_losses if complexity <= row.complexity]
-        n_improved += row.loss < _BETTER * min(as_simple, default=np.inf)
-    return n_improved
-
-
-def is_explained(table: UserTable, candidates: Iterable[Candidate]) -> bool:
-    """Whether a candidate explains the table to machine precision.
-
-    A formula with as many constants as there are rows passes through all of them and explains
-    nothing.
-    """
-    y, weights = table.scaled_y, table.weights
-    mean = np.average(y, weights=weights)
-    variance = float(np.average((y - mean) ** 2, weights=weights))
-    mean_square = float(np.average(y * y, weights=weights))
-    bound = max(_EXPLAINED * variance, _ROUNDING * mean_square)
-    return any(
-        candidate.loss <= bound and len(candidate.expression.constants) < len(y)
-        for candidate in candidates
-    )
-
-
-def finished(report: SeedingReport, proposing: float) -> SeedingReport:
-    """The report with the seconds of the stages before it."""
-    return replace(report, seconds={"propose": proposing, **report.seconds})
+def _is_improved(row: Candidate, losses: Sequence[tuple[int, float]]) -> bool:
+    as_simple = [loss for complexity, loss in losses if complexity <= row.complexity]
+    return row.loss < _BETTER * min(as_simple, default=np.inf)
 
 
 # --- formulas up to their constants ---------------------------------------------------------------

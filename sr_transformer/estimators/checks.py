@@ -1,4 +1,4 @@
-"""The checks of an estimator's parameters, and of the units it is given."""
+"""The checks of what a user gives: parameters, tables, units."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
 
 from sr_transformer.engines.base import SearchEngine
 from sr_transformer.expression.language import ARITHMETIC
@@ -16,14 +19,13 @@ from sr_transformer.proposal.proposers import check_proposers
 Array = np.ndarray
 
 
-def check_parameters(estimator: Any) -> tuple[frozenset[str], int]:
+def check_parameters(estimator: Any) -> frozenset[str]:
     """Raise ValueError for a parameter that cannot be used.
 
     Returns
     -------
-    operators : frozenset of str
-        Binary and unary ones together.
-    maxsize : int
+    frozenset of str
+        Binary and unary operators together.
     """
     operators = ARITHMETIC.check(estimator.binary_operators, estimator.unary_operators)
     if not operators:
@@ -43,7 +45,7 @@ def check_parameters(estimator: Any) -> tuple[frozenset[str], int]:
             f"n_jobs is {n_jobs!r}; allowed are None, a positive number of workers, or -1 for all "
             "cores."
         )
-    return operators, int(estimator.maxsize)
+    return operators
 
 
 def _check_number(
@@ -86,3 +88,81 @@ def check_units(
     n_units = 1 if isinstance(y_units, str) else n_outputs if y_units is None else len(y_units)
     if n_units != n_outputs:
         raise ValueError(f"y_units is {y_units!r}; y has {n_outputs} columns: give a unit of each.")
+
+
+def check_table(
+    estimator: BaseEstimator, X: Any, y: Any, sample_weight: Any
+) -> tuple[Array, Array, Array | None]:
+    """Finite float64 arrays of what was given to ``estimator.fit``.
+
+    The estimator learns the number and the names of the columns.
+
+    Returns
+    -------
+    X : ndarray of shape (n_rows, n_columns)
+    y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
+        A single output has one dimension.
+    weights : ndarray of shape (n_rows,) or None
+        Above 0: rows of weight 0 are left out.
+
+    Raises
+    ------
+    ValueError
+        If the table cannot be used; the message names the column or the value.
+    """
+    try:
+        if issparse(y):
+            raise ValueError("y is a sparse matrix; give an array of numbers.")
+        X, y = validate_data(
+            estimator, X, y, dtype=np.float64, y_numeric=True, multi_output=True,
+            ensure_min_samples=2,
+        )  # fmt: skip
+    except ValueError as error:
+        raise _name_text_column(X, error) from error
+    try:
+        y = np.asarray(y, dtype=np.float64)
+    except ValueError as error:
+        raise ValueError(f"y holds something that is not a number: {error}.") from error
+    if y.ndim == 2 and y.shape[1] < 2:
+        y = column_or_1d(y, warn=True)
+    _check_names(column_names(estimator))
+    if sample_weight is None:
+        return X, y, None
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    used = weights > 0
+    if used.sum() < 2:
+        raise ValueError(f"sample_weight is above 0 in {used.sum()} rows; at least 2 are needed.")
+    return X[used], y[used], weights[used]
+
+
+def column_names(estimator: BaseEstimator) -> tuple[str, ...]:
+    """Names of the columns of a fitted estimator: the table's own, or x0, x1, ..."""
+    if hasattr(estimator, "feature_names_in_"):
+        return tuple(map(str, estimator.feature_names_in_))
+    return tuple(f"x{i}" for i in range(estimator.n_features_in_))
+
+
+def _check_names(names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(
+                f"several columns have the name {name!r}, so that a formula could not say which "
+                "one it means; rename them."
+            )
+        seen.add(name)
+
+
+def _name_text_column(X: Any, error: ValueError) -> ValueError:
+    """The error, or a clearer one where a DataFrame's column of text is the reason."""
+    if "could not convert string" not in str(error) or not hasattr(X, "columns"):
+        return error
+    for column in X.columns:
+        try:
+            np.asarray(X[column], dtype=np.float64)
+        except (ValueError, TypeError):
+            return ValueError(
+                f"column {column!r} holds something that is not a number ({error}). Leave the "
+                "column out or write it in numbers."
+            )
+    return error

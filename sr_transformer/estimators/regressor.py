@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.utils import check_random_state
 
-from sr_transformer.clock import Stages
-from sr_transformer.engines.base import KEYBOARD, SearchEngine, resolve_engine
-from sr_transformer.engines.seeding import (
-    SeededSearch,
-    SeedingReport,
-    finished,
-    is_explained,
-    seeded_search,
+from sr_transformer.clock import Clock
+from sr_transformer.console import shown_fit
+from sr_transformer.engines.base import KEYBOARD
+from sr_transformer.engines.choose import resolve_engine
+from sr_transformer.estimators.checks import (
+    check_parameters,
+    check_table,
+    check_units,
+    column_names,
 )
-from sr_transformer.estimators.checks import check_parameters, check_units
 from sr_transformer.estimators.shown import FittedFormulas
 from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
-from sr_transformer.front.hall_of_fame import HallOfFame
+from sr_transformer.pipeline import Outcome, Settings, Task, run
+from sr_transformer.proposal.draw import NetworkSampler
 from sr_transformer.proposal.proposers import PROPOSERS, TRANSFORMER
-from sr_transformer.table.table import UserTable, check_table, column_names, merge_repeated_rows
-
-if TYPE_CHECKING:
-    from sr_transformer.proposal.draw import Sampler
-    from sr_transformer.proposal.proposing import Proposal
+from sr_transformer.table.table import Table
 
 Array = np.ndarray
-
-# Share of timeout_in_seconds that proposing may use where a search follows. Of 47 known laws, in
-# 10 s on two cores, PySR recovered 39 so; with .3 and no more than 256 draws 35, without formulas
-# to start from 19. Proposing alone, for all of the time, recovered 42.
-_PROPOSAL_SHARE = 0.5
 
 
 class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -105,6 +96,8 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
     timings_ : dict of str to float
         Seconds of each stage. ``"start"``, of the network and the engine, is not counted for
         ``timeout_in_seconds``.
+    interrupted_ : bool
+        Whether Ctrl-C ended the fit before its time; what was found until then is there.
     n_outputs_ : int
     n_features_in_ : int
     feature_names_in_ : ndarray of str, only for tables with named columns
@@ -206,189 +199,65 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
         EngineFallbackWarning
             If ``search="auto"`` and PySR cannot run here.
         SearchInterruptedWarning
-            If the engine was interrupted or failed.
+            If Ctrl-C ended the fit, or the engine failed; what was found until then is there.
         """
-        operators, maxsize = check_parameters(self)
-        with Stages(self.timeout_in_seconds, int(self.verbose), self._say) as stages:
-            self.timings_ = stages.timings
-            with stages.measure("start"):
+        operators = check_parameters(self)
+        clock = Clock(self.timeout_in_seconds)
+        with shown_fit(clock, int(self.verbose)):
+            with clock.measure("start"):
                 X, y, weights = check_table(self, X, y, sample_weight)
                 # Before torch is imported: Julia can crash when it is loaded second.
                 engine = resolve_engine(self.search)
             check_units(engine, X, y, X_units, y_units)
-            longest: int | None = maxsize
-            if engine is not None and engine.operators is not None:
-                operators = engine.operators
-            if engine is not None and engine.maxsize is not None:
-                # Its settings may count complexity otherwise, so that only the engine applies them.
-                maxsize, longest = engine.maxsize, None
+            with clock.measure("start"):
+                sampler = self._sampler() if TRANSFORMER in self.proposers else None
             names = column_names(self)
             targets = y.reshape(len(y), -1).T
-            outputs: list[_Output] = []
+            several = y.ndim == 2
+            not_run = "search='none'" if self.search == "none" else "no engine can run here"
+            settings = Settings(
+                **{each.name: getattr(self, each.name) for each in fields(Settings)}
+            )
+            outcomes: list[Outcome] = []
             for output, target in enumerate(targets):
-                if len(targets) > 1:
-                    stages.say(f"output {output} of {len(targets)}")
-                table = UserTable(
-                    *merge_repeated_rows(X, target, weights), operators, longest, names
-                )
-                left = stages.share(1 / (len(targets) - output))
-                not_run = None
-                if engine is None:
-                    not_run = "search='none'" if self.search == "none" else "no engine can run here"
-                elif any(done.was_interrupted for done in outputs):
-                    # Who pressed Ctrl-C waits for no other search: the rest gets what is quick.
-                    not_run, left = KEYBOARD, lambda: 0.0
-                job = _Job(
-                    not_run=not_run,
-                    output=output if y.ndim == 2 else None,
+                if several:
+                    clock.say(f"output {output} of {len(targets)}")
+                task = Task(
+                    table=Table.of(X, target, weights),
+                    operators=operators,
+                    maxsize=int(self.maxsize),
+                    variable_names=names,
+                    output=output if several else None,
                     X_units=X_units,
                     y_units=y_units if isinstance(y_units, str | None) else y_units[output],
                 )
-                outputs.append(self._fit_output(table, engine, maxsize, left, stages, job))
-        self._keep(outputs, several=y.ndim == 2)
+                share = 1 / (len(targets) - output)
+                if any(outcome.interrupted for outcome in outcomes):
+                    # Who pressed Ctrl-C waits for nothing more: the rest gets what is quick.
+                    engine, not_run, share = None, KEYBOARD, 0.0
+                part = clock.part(share)
+                outcomes.append(run(task, settings, sampler, engine, part, not_run=not_run))
+        self.timings_ = clock.timings | {"total": clock.elapsed()}
+        self._keep(outcomes, several)
         return self
 
-    def _keep(self, outputs: list[_Output], several: bool) -> None:
-        """Set the fitted attributes; they are lists where there are several outputs."""
-        self.n_outputs_ = len(outputs)
-        for name in ("hall_of_fame", "engine", "seeding_report", "search", "relevant_columns"):
-            values = [getattr(output, name) for output in outputs]
-            setattr(self, f"{name}_", values if several else values[0])
-        if all(output.search is None for output in outputs):
-            del self.search_
-
-    def _fit_output(
-        self,
-        table: UserTable,
-        engine: SearchEngine | None,
-        maxsize: int,
-        left: Callable[[], float | None],
-        stages: Stages,
-        job: _Job,
-    ) -> _Output:
-        """Propose, search and pool for one column of y."""
-        random_state = check_random_state(self.random_state)
-        seconds = left()
-        if seconds is not None and engine is not None:
-            seconds *= _PROPOSAL_SHARE
-        begun = stages.used()
-        proposal = self._propose(table, maxsize, seconds, random_state, stages)
-        candidates = proposal.candidates
-        not_run = KEYBOARD if proposal.interrupted and engine is not None else job.not_run
-        proposing = stages.used() - begun
-        searched: SeededSearch | None = None
-        if engine is None or not_run is not None:
-            report = SeedingReport(engine=None, not_run=not_run)
-        else:
-            n_columns = table.X.shape[1]
-            candidates = [c for c in candidates if engine.admits(c.expression, n_columns)]
-            report = SeedingReport(
-                engine=engine.name,
-                not_run="a proposed formula explains the table to machine precision",
-                seconds={"propose": proposing},
-            )
-            if job.has_units or not is_explained(table, candidates):
-                stages.say(f"searching with {engine.name}")
-                searched = seeded_search(
-                    engine,
-                    table,
-                    candidates,
-                    maxsize=maxsize,
-                    seed=self._seed(random_state),
-                    left=left,
-                    clock=stages.elapsed,
-                    verbose=int(self.verbose),
-                    output=job.output,
-                    X_units=job.X_units,
-                    y_units=job.y_units,
-                )
-                report = finished(searched.report, proposing)
-                for stage, value in searched.report.seconds.items():
-                    stages.add(stage, value)
-                if job.has_units and searched.candidates:
-                    candidates = []  # only PySR can tell which of them keep to the units
-                if searched.columns is not None:
-                    used = set(searched.columns)
-                    candidates = [c for c in candidates if used.issuperset(c.expression.variables)]
-                candidates = candidates + searched.candidates
-        with stages.measure("select"):
-            hall = table.pool(candidates, self.model_selection, job.has_units)
-        stages.say(f"{len(hall)} formulas; {report!r}")
-        if searched is None:
-            return _Output(hall, "transformer", report, None, proposal.columns)
-        found = engine.name if searched.candidates else "transformer"
-        return _Output(hall, found, report, searched.fitted, proposal.columns)
-
-    def _seed(self, random_state: np.random.RandomState) -> int | None:
-        return None if self.random_state is None else int(random_state.randint(2**31 - 1))
-
-    def _propose(
-        self,
-        table: UserTable,
-        maxsize: int,
-        seconds: float | None,
-        random_state: np.random.RandomState,
-        stages: Stages,
-    ) -> Proposal:
-        """The proposers' fitted formulas, in scaled units."""
-        from sr_transformer.proposal.proposing import propose_candidates
-
-        X, y = table.scaled_X, table.scaled_y
-        with stages.measure("start"):
-            sampler = self._sampler() if TRANSFORMER in self.proposers else None
-        number = "" if self.n_candidates is None else f"{self.n_candidates} "
-        stages.say(f"proposing {number}formulas")
-        return propose_candidates(
-            X,
-            y,
-            sampler=sampler,
-            sample_weight=table.weights,
-            operators=table.operators,
-            maxsize=maxsize,
-            n_candidates=self.n_candidates,
-            proposers=self.proposers,
-            temperature=self.temperature,
-            timeout_in_seconds=seconds,
-            random_state=random_state,
-            n_jobs=self.n_jobs,
-            timings=stages.timings,
-        )
-
-    def _sampler(self) -> Sampler:
-        """Where the formulas come from."""
+    def _sampler(self) -> NetworkSampler:
         from sr_transformer.model.checkpoint import load_model
-        from sr_transformer.proposal.draw import NetworkSampler
 
         return NetworkSampler(load_model(self.checkpoint, self.device))
 
-    def _say(self, text: str) -> None:
-        """Is told each stage of a fit; the command line shows them its own way."""
+    def _keep(self, outcomes: Sequence[Outcome], several: bool) -> None:
+        """Set the fitted attributes; they are lists where there are several outputs."""
+        self.n_outputs_ = len(outcomes)
+        self.interrupted_ = any(outcome.interrupted for outcome in outcomes)
+        for attribute, name in _FITTED.items():
+            values = [getattr(outcome, name) for outcome in outcomes]
+            setattr(self, attribute, values if several else values[0])
+        if all(outcome.fitted is None for outcome in outcomes):
+            del self.search_
 
 
-@dataclass(frozen=True)
-class _Job:
-    """Which column of y is fitted, the units of the table, and why no engine may run, if so."""
-
-    not_run: str | None
-    output: int | None
-    X_units: Sequence[str] | None
-    y_units: str | None
-
-    @property
-    def has_units(self) -> bool:
-        return self.X_units is not None or self.y_units is not None
-
-
-@dataclass(frozen=True)
-class _Output:
-    """What a fit found for one column of y."""
-
-    hall_of_fame: HallOfFame
-    engine: str
-    seeding_report: SeedingReport
-    search: Any
-    relevant_columns: tuple[int, ...]
-
-    @property
-    def was_interrupted(self) -> bool:
-        return KEYBOARD in (self.seeding_report.interruption, self.seeding_report.not_run)
+_FITTED = {
+    "hall_of_fame_": "hall_of_fame", "engine_": "engine", "seeding_report_": "report",
+    "search_": "fitted", "relevant_columns_": "columns",
+}  # fmt: skip

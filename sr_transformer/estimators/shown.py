@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
-from sr_transformer.table.table import column_names
+from sr_transformer.estimators.checks import column_names
+from sr_transformer.front.hall_of_fame import HallOfFame
+from sr_transformer.front.pool import Candidate
 
 if TYPE_CHECKING:
     import pandas as pd

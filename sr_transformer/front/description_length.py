@@ -12,12 +12,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITHMETIC, CONSTANT
-
-Array = np.ndarray
+from sr_transformer.expression.language import CONSTANT
+from sr_transformer.table.table import Table
 
 _KIND = math.log(3.0)  # whether a symbol is an operator, a variable or a constant
 
@@ -48,12 +45,14 @@ class Sample:
     variance: float
     n_operators: int
 
-    @staticmethod
-    def rows_of(n_rows: int, sample_weight: Array | None) -> float:
-        """Number of rows, the effective one where there are weights."""
-        if sample_weight is None:
-            return float(n_rows)
-        return float(sample_weight.sum() ** 2 / (sample_weight @ sample_weight))
+    @classmethod
+    def of(cls, table: Table, n_operators: int) -> Sample:
+        """Sample of a table and the number of allowed operators."""
+        weights = table.weights
+        n_rows = float(len(table.y))
+        if weights is not None:
+            n_rows = float(weights.sum() ** 2 / (weights @ weights))
+        return cls(n_rows, table.X.shape[1], table.variance, n_operators)
 
 
 def description_length(expression: Expression, loss: float, sample: Sample) -> float:
@@ -82,14 +81,13 @@ def description_length(expression: Expression, loss: float, sample: Sample) -> f
     digits = max(0.5 * math.log(sample.n_rows / ratio), 0.0) if ratio > 0 else math.inf
     length = 0.5 * sample.n_rows * math.log(ratio)
     constants = iter(expression.constants)
+    arity = expression.language.arity
     for symbol in expression.symbols:
         length += _KIND
         if symbol == CONSTANT:
             length += min(simple_cost(next(constants)), digits)
         else:
-            length += math.log(
-                sample.n_operators if symbol in ARITHMETIC.arity else sample.n_columns
-            )
+            length += math.log(sample.n_operators if symbol in arity else sample.n_columns)
     return length
 
 

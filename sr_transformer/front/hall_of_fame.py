@@ -1,16 +1,14 @@
-"""The pool of fitted formulas: duplicates, Pareto front, selection rule and the table of it."""
+"""The hall of fame that a user sees: the front in the user's units, and the choice among it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from types import ModuleType
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sr_transformer.expression import Expression
 from sr_transformer.front.description_length import Sample, description_length
+from sr_transformer.front.pool import Candidate, Pool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,9 +17,6 @@ Array = np.ndarray
 
 MODEL_SELECTIONS = ("description_length", "best", "accuracy", "score")
 
-ALMOST_EQUAL = 1e-6
-"""Relative difference of two losses that does not matter."""
-
 # "best" chooses among the formulas whose loss is at most this many times the smallest (PySR's).
 _BEST_WITHIN = 1.5
 
@@ -29,31 +24,8 @@ _BEST_WITHIN = 1.5
 _LONGEST_SYMPY = 60
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A fitted formula.
-
-    Parameters
-    ----------
-    expression : Expression
-    loss : float
-        Mean squared error on the training table, weighted where weights were given.
-    source : str
-        Who found it: ``"transformer"``, ``"pysr"``, ...
-    """
-
-    expression: Expression
-    loss: float
-    source: str
-
-    @property
-    def complexity(self) -> int:
-        """Number of operators, constants and variables, as PySR counts."""
-        return self.expression.complexity()
-
-
-class HallOfFame:
-    """Fitted formulas of one table; what it shows of them is their Pareto front.
+class HallOfFame(Pool):
+    """Fitted formulas of one table in the user's units, and the choice among them.
 
     Iterating, indexing and ``len`` go over the front, simplest formula first.
 
@@ -88,74 +60,19 @@ class HallOfFame:
         loss_floor: float = 0.0,
         loss_exponent: int = 0,
     ) -> None:
+        super().__init__(loss_floor)
         self.variable_names = None if variable_names is None else tuple(variable_names)
         self.operators = None if operators is None else frozenset(operators)
         self.maxsize = maxsize
         self.model_selection = check_model_selection(model_selection)
         self.sample = sample
-        self.loss_floor = loss_floor
         self.loss_exponent = loss_exponent
-        self._pool: dict[tuple[str, ...], Candidate] = {}
-        self._front: list[Candidate] | None = None
-        self._frame: pd.DataFrame | None = None
+        self._framed: tuple[list[Candidate], pd.DataFrame] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_frame": None}  # rebuilt where it is asked for
+        return {**self.__dict__, "_framed": None}  # rebuilt where it is asked for
 
-    # --- filling ------------------------------------------------------------------------------
-    def add(self, candidate: Candidate) -> bool:
-        """Add a formula; ``False`` where it brings nothing new.
-
-        Formulas that are equal after simplification, constants aside, are one: the better stays,
-        and of two almost equally good ones the shorter, then the earlier. Non-finite losses stay
-        out.
-        """
-        if not np.isfinite(candidate.loss):
-            return False
-        key = candidate.expression.simplify().symbols
-        known = self._pool.get(key)
-        if known is not None:
-            loss, known_loss = self._floored(candidate.loss), self._floored(known.loss)
-            better = loss < known_loss * (1 - ALMOST_EQUAL)
-            as_good = loss <= known_loss * (1 + ALMOST_EQUAL)
-            if not better and not (as_good and candidate.complexity < known.complexity):
-                return False
-        self._pool[key] = candidate
-        self._front = self._frame = None
-        return True
-
-    def remove(self, candidate: Candidate) -> None:
-        """Take a formula out of the pool; ``KeyError`` where it is not there."""
-        del self._pool[candidate.expression.simplify().symbols]
-        self._front = self._frame = None
-
-    def extend(self, candidates: Iterable[Candidate]) -> None:
-        """Add several formulas."""
-        for candidate in candidates:
-            self.add(candidate)
-
-    def _floored(self, loss: float) -> float:
-        return max(loss, self.loss_floor)
-
-    # --- the front ----------------------------------------------------------------------------
-    @property
-    def candidates(self) -> list[Candidate]:
-        """All formulas of the pool, by complexity and then loss."""
-        return _sorted(self._pool.values())
-
-    @property
-    def front(self) -> list[Candidate]:
-        """The formulas that no simpler or equally simple one matches, simplest first."""
-        if self._front is None:
-            front: list[Candidate] = []
-            best = np.inf
-            for candidate in self.candidates:
-                if self._floored(candidate.loss) < best:
-                    best = self._floored(candidate.loss)
-                    front.append(candidate)
-            self._front = front
-        return self._front
-
+    # --- the choice ---------------------------------------------------------------------------
     @property
     def scores(self) -> list[float]:
         """PySR's score of each row: the fall of log(loss) for each unit of complexity added."""
@@ -218,15 +135,6 @@ class HallOfFame:
             scores = np.where(losses <= _BEST_WITHIN * losses.min(), scores, -np.inf)
         return int(np.argmax(scores))
 
-    def __len__(self) -> int:
-        return len(self.front)
-
-    def __iter__(self) -> Iterator[Candidate]:
-        return iter(self.front)
-
-    def __getitem__(self, index: int) -> Candidate:
-        return self.front[index]
-
     # --- its forms ----------------------------------------------------------------------------
     def shown_loss(self, candidate: Candidate) -> float:
         """Loss in the units of y, squared; it may over- or underflow where y itself is extreme."""
@@ -245,32 +153,27 @@ class HallOfFame:
         """
         import pandas as pd
 
-        if self._frame is None:
-            self._frame = self._build_frame(pd)
-        return self._frame.copy()
-
-    def _build_frame(self, pd: ModuleType) -> pd.DataFrame:
+        front = self.front
+        if self._framed is not None and self._framed[0] is front:
+            return self._framed[1].copy()
+        names = self.variable_names
+        shown = [
+            c.expression.to_sympy(names) if c.complexity <= _LONGEST_SYMPY else None for c in front
+        ]
         frame = pd.DataFrame(
             {
-                "complexity": [c.complexity for c in self.front],
-                "loss": [self.shown_loss(c) for c in self.front],
+                "complexity": [c.complexity for c in front],
+                "loss": [self.shown_loss(c) for c in front],
                 "score": self.scores,
-                "equation": [c.expression.to_text(self.variable_names) for c in self.front],
-                "sympy_format": pd.Series(
-                    [
-                        c.expression.to_sympy(self.variable_names)
-                        if c.complexity <= _LONGEST_SYMPY
-                        else None
-                        for c in self.front
-                    ],
-                    dtype=object,
-                ),
-                "source": [c.source for c in self.front],
+                "equation": [c.expression.to_text(names) for c in front],
+                "sympy_format": pd.Series(shown, dtype=object),
+                "source": [c.source for c in front],
             }
         )
         if self.sample is not None:
             frame["description_length"] = self.description_lengths
-        return frame
+        self._framed = front, frame
+        return frame.copy()
 
     def __repr__(self) -> str:
         if not self.front:
@@ -292,14 +195,6 @@ class HallOfFame:
         return "\n".join(lines)
 
     # --- for a search engine --------------------------------------------------------------------
-    def ladder(self, n: int) -> list[Candidate]:
-        """The ``n`` best formulas over all complexities.
-
-        First the best of each complexity, then the second best of each, and so on, so that every
-        size is represented; all differ in more than their constants.
-        """
-        return ladder(self._pool.values(), n)
-
     def guesses(
         self,
         n: int = 50,
@@ -348,22 +243,6 @@ class HallOfFame:
         # Lowering can make two formulas equal or one too long, so a few more are tried.
         ladder = (candidate.expression for candidate in self.ladder(2 * n))
         return guess_strings(ladder, rules)[:n]
-
-
-def _sorted(candidates: Iterable[Candidate]) -> list[Candidate]:
-    return sorted(candidates, key=lambda c: (c.complexity, c.loss))
-
-
-def ladder(candidates: Iterable[Candidate], n: int) -> list[Candidate]:
-    """The ``n`` best of some formulas; see :meth:`HallOfFame.ladder`."""
-    rank_at: dict[int, int] = {}
-    ranked = []
-    for candidate in _sorted(candidates):
-        rank = rank_at.get(candidate.complexity, 0)
-        rank_at[candidate.complexity] = rank + 1
-        ranked.append((rank, candidate.complexity, candidate))
-    ranked.sort(key=lambda entry: entry[:2])
-    return [candidate for _, _, candidate in ranked[:n]]
 
 
 def check_model_selection(rule: str) -> str:

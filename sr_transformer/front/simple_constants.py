@@ -8,13 +8,15 @@ nought or one is not needed at all: without it, it is another formula.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from sr_transformer.expression import Expression
 from sr_transformer.expression.program import compile_program
 from sr_transformer.front.description_length import Sample, description_length, simple_cost
+from sr_transformer.table.scaling import divided
+from sr_transformer.table.table import Table
 
 Array = np.ndarray
 
@@ -37,13 +39,8 @@ _MOST_CONSTANTS = 12
 
 
 def with_simple_constants(
-    expression: Expression,
-    X: Array,
-    sample_weight: Array | None,
-    loss_of: Callable[[Expression], float],
-    sample: Sample,
-    loss_floor: float,
-) -> tuple[Expression, float]:
+    expression: Expression, table: Table, sample: Sample, loss_floor: float
+) -> Expression:
     """Replace fitted constants by simple numbers where the data allow it.
 
     The other constants follow by one Gauss-Newton step, which is exact to second order.
@@ -52,31 +49,26 @@ def with_simple_constants(
     ----------
     expression : Expression
         A formula whose constants are fitted.
-    X : ndarray of shape (n_rows, n_columns)
-    sample_weight : ndarray of shape (n_rows,) or None
-    loss_of : callable
-        Mean squared error of a formula on these rows.
+    table : Table
     sample : Sample
     loss_floor : float
         Losses below are rounding errors.
 
     Returns
     -------
-    expression : Expression
+    Expression
         The same formula, perhaps with other constants.
-    loss : float
-        Its mean squared error.
     """
-    loss = loss_of(expression)
-    slopes = _slopes(expression, X, sample_weight) if math.isfinite(loss) else None
+    loss = table.loss(expression)
+    slopes = _slopes(expression, table) if math.isfinite(loss) else None
     if slopes is None:
-        return expression, loss
+        return expression
 
     def length(formula: Expression, loss: float) -> float:
         return description_length(formula, max(loss, floor), sample)
 
     constants = np.array(expression.constants)
-    exponents = set(compile_program(expression.symbols).exponents)
+    exponents = set(compile_program(expression.symbols, expression.language).exponents)
     free = [i for i, c in enumerate(constants) if math.isinf(simple_cost(float(c)))]
     floor = max(loss_floor, np.finfo(float).tiny)
     first = max(loss, floor)
@@ -84,7 +76,7 @@ def with_simple_constants(
         moves = _moves(constants, free, exponents, slopes, first)
         for index, moved in moves:
             trial = expression.with_constants(moved)
-            trial_loss = loss_of(trial)
+            trial_loss = table.loss(trial)
             if not math.isfinite(trial_loss):
                 continue
             grown = 0.5 * sample.n_rows * math.log(max(trial_loss, floor) / first)
@@ -95,12 +87,10 @@ def with_simple_constants(
                 break
         else:
             break
-    return expression, loss
+    return expression
 
 
-def without_a_constant(
-    expression: Expression, X: Array, sample_weight: Array | None, loss: float
-) -> Iterator[Expression]:
+def without_a_constant(expression: Expression, table: Table, loss: float) -> Iterator[Expression]:
     """Shorter formulas in which one constant is nought or one, where that is near its value.
 
     The other constants follow as in :func:`with_simple_constants`. Fitted to noise, an offset or a
@@ -110,12 +100,11 @@ def without_a_constant(
     ----------
     expression : Expression
         A formula whose constants are fitted.
-    X : ndarray of shape (n_rows, n_columns)
-    sample_weight : ndarray of shape (n_rows,) or None
+    table : Table
     loss : float
         Its mean squared error on these rows; above 0.
     """
-    slopes = _slopes(expression, X, sample_weight)
+    slopes = _slopes(expression, table)
     if slopes is None:
         return
     constants = np.array(expression.constants)
@@ -135,17 +124,19 @@ def without_a_constant(
                     yield shorter
 
 
-def _slopes(expression: Expression, X: Array, sample_weight: Array | None) -> Array | None:
-    """Derivatives (n_rows, n_constants) by the constants, weighted.
+def _slopes(expression: Expression, table: Table) -> Array | None:
+    """Derivatives (n_rows, n_constants) by the constants, weighted, in the units of the losses.
 
     None where they are undefined, and for formulas of no constants or of more than are tried.
     """
     if not 0 < len(expression.constants) <= _MOST_CONSTANTS:
         return None
-    _, derivatives = expression.jacobian(X)
+    _, derivatives = expression.jacobian(table.X)
     with np.errstate(all="ignore"):
-        if sample_weight is not None:
-            derivatives = derivatives * np.sqrt(sample_weight / sample_weight.mean())[:, None]
+        if table.exponent:
+            derivatives = divided(derivatives, table.exponent)
+        if table.weights is not None:
+            derivatives = derivatives * np.sqrt(table.weights)[:, None]
         size = np.sqrt(np.einsum("ij,ij->j", derivatives, derivatives))
     return derivatives if np.isfinite(size).all() and (size > 0).all() else None
 

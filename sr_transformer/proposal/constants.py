@@ -16,6 +16,7 @@ import numpy as np
 
 from sr_transformer.expression import Expression
 from sr_transformer.expression.program import BoundProgram, compile_program
+from sr_transformer.table.table import Table
 
 Array = np.ndarray
 
@@ -26,38 +27,15 @@ _RIDGE = 1e-12  # keeps linear least squares solvable where columns depend on ea
 _INDEPENDENT = 1e-8  # share of a derivative that the affine constants must leave unexplained
 
 
-def loss_of(
-    expression: Expression, X: Array, y: Array, sample_weight: Array | None = None
-) -> float:
-    """Mean squared error of a formula, weighted where weights are given.
-
-    Returns
-    -------
-    float
-        In squared units of y; ``inf`` where the formula is undefined on any row.
-    """
-    residuals = expression.evaluate(X) - y
-    with np.errstate(all="ignore"):
-        loss = float(np.average(residuals * residuals, weights=sample_weight))
-    return loss if np.isfinite(loss) else np.inf
-
-
 def refit(
-    expression: Expression,
-    X: Array,
-    y: Array,
-    sample_weight: Array | None = None,
-    *,
-    max_evaluations: int = 200,
+    expression: Expression, table: Table, *, max_evaluations: int = 200
 ) -> tuple[Expression, float]:
     """Fit the constants, starting from those that the formula has.
 
     Parameters
     ----------
     expression : Expression
-    X : ndarray of shape (n_rows, n_columns)
-    y : ndarray of shape (n_rows,)
-    sample_weight : ndarray of shape (n_rows,), optional
+    table : Table
     max_evaluations : int
         Upper bound of the number of evaluations of the formula.
 
@@ -66,15 +44,15 @@ def refit(
     expression : Expression
         The same formula with the best constants seen, never worse than the start.
     loss : float
-        Its mean squared error; see :func:`loss_of`.
+        Its loss; see :meth:`Table.loss`.
     """
-    start_loss = loss_of(expression, X, y, sample_weight)
+    start_loss = table.loss(expression)
     if not expression.constants:
         return expression, start_loss
-    fit = Descent(expression.symbols, X, y, sample_weight)
+    fit = Descent(expression, table)
     constants, _ = fit.descend(np.array([expression.constants]), max_evaluations, _CONVERGED)
     candidate = expression.with_constants(constants[0])
-    loss = loss_of(candidate, X, y, sample_weight)
+    loss = table.loss(candidate)
     if not loss < start_loss:
         return expression, start_loss
     return candidate, loss
@@ -85,23 +63,17 @@ class Descent:
 
     Parameters
     ----------
-    symbols : tuple of str
-        The formula without its constants.
-    X : ndarray of shape (n_rows, n_columns)
-    y : ndarray of shape (n_rows,)
-    sample_weight : ndarray of shape (n_rows,) or None
+    expression : Expression
+        The formula; its own constants do not matter.
+    table : Table
     """
 
-    def __init__(
-        self, symbols: tuple[str, ...], X: Array, y: Array, sample_weight: Array | None
-    ) -> None:
-        self.program = compile_program(symbols)
-        self._y = y
-        self._root: Array | None = None
-        if sample_weight is not None:
-            self._root = np.sqrt(sample_weight / np.mean(sample_weight))
+    def __init__(self, expression: Expression, table: Table) -> None:
+        self.program = compile_program(expression.symbols, expression.language)
+        self._y = table.y
+        self._root = None if table.weights is None else np.sqrt(table.weights)
         with np.errstate(all="ignore"):
-            self._bound = BoundProgram(self.program, X.T)
+            self._bound = BoundProgram(self.program, table.X.T)
         self._linear = np.array(self.program.linear, dtype=int)
         self._nonlinear = np.array(self.program.nonlinear, dtype=int)
         self._ridge = _RIDGE * np.eye(self._linear.size)

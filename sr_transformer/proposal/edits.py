@@ -21,6 +21,7 @@ import numpy as np
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import ARITHMETIC, CONSTANT
 from sr_transformer.expression.program import BoundProgram, compile_program
+from sr_transformer.table.table import Table
 
 Array = np.ndarray
 
@@ -96,26 +97,18 @@ class Editor:
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_columns)
+    table : Table
         A few rows.
-    y : ndarray of shape (n_rows,)
-    sample_weight : ndarray of shape (n_rows,) or None
     operators : frozenset of str
         What changed formulas may use.
     columns : sequence of int
         Variables that may be brought in.
     """
 
-    def __init__(
-        self,
-        X: Array,
-        y: Array,
-        sample_weight: Array | None,
-        operators: frozenset[str],
-        columns: Sequence[int],
-    ) -> None:
+    def __init__(self, table: Table, operators: frozenset[str], columns: Sequence[int]) -> None:
+        X, y = table.X, table.y
         self.columns, self.y = X.T, y
-        weight = np.ones_like(y) if sample_weight is None else sample_weight
+        weight = np.ones_like(y) if table.weights is None else table.weights
         self.weight = weight / weight.sum()
         self.centred = y - self.weight @ y
         self.spread = float(self.weight @ (self.centred * self.centred))

@@ -1,60 +1,34 @@
-"""Fitting many formulas to one table: in parallel, within a time limit, with small repairs."""
+"""Fitting many formulas to one table: in parallel, within a time limit."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import count, pairwise
+from itertools import pairwise
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from sr_transformer.expression import Expression
-from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
-from sr_transformer.proposal.constants import loss_of, refit
-from sr_transformer.proposal.edits import Editor
-from sr_transformer.proposal.proposers import REPAIR, TRANSFORMER
-from sr_transformer.proposal.recombination import children
-from sr_transformer.proposal.repair import Repair, rescaled
-from sr_transformer.proposal.starts import refine, scout, scouting_rows
+from sr_transformer.front.pool import Candidate, Pool
+from sr_transformer.proposal.constants import refit
+from sr_transformer.proposal.long_tables import refitted_in_blocks
+from sr_transformer.proposal.proposers import TRANSFORMER
+from sr_transformer.proposal.starts import refine, scout, scouting_table
+from sr_transformer.table.table import Table
 
 Array = np.ndarray
 
-_REPAIR_ROUNDS = 3
-_PARENTS = 60  # best formulas that are recombined
 _POLISHED_PER_SIZE = 3
 _WORTH_POLISHING = 1.5  # times the loss of the front that a polished formula may have
-_KEPT_PER_SIZE = 20
 _PARALLEL_FROM = 32  # formulas for each process; fewer are not worth the transfer
 _WRAPPER = 4  # symbols of an outer factor and offset
 _WORTH_REFINING = 4.0  # times the best loss of its size that a formula may have on a few rows
 _HOPELESS = 30.0  # the same, after a few steps: then a formula is given up
-_EDITED_COLUMNS = 6  # variables that repair brings in
 _WORTH_RESCALING = 0.5  # share of the loss that factor and offset must leave at most
-
-
-@dataclass(frozen=True)
-class Table:
-    """The rows that formulas are fitted on.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_rows, n_columns)
-    y : ndarray of shape (n_rows,)
-    weight : ndarray of shape (n_rows,) or None
-    """
-
-    X: Array
-    y: Array
-    weight: Array | None
-
-    def rows(self, index: Array) -> Table:
-        """Some of the rows, in column order for fast evaluation."""
-        weight = None if self.weight is None else self.weight[index]
-        return Table(np.asfortranarray(self.X[index]), self.y[index], weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +38,11 @@ class Fitter:
     Parameters
     ----------
     table : Table
-    operators : frozenset of str
-    maxsize : int
-        What a repaired formula may use, and how long it may be.
     exact : float
         Loss at which a formula explains everything.
+    operators : frozenset of str
+    maxsize : int
+        What a formula with a factor and an offset may use, and how long it may be.
     deadline : float
         Value of ``time.perf_counter()`` at which fitting ends.
     n_jobs : int or None
@@ -76,38 +50,36 @@ class Fitter:
     """
 
     table: Table
+    exact: float
     operators: frozenset[str]
     maxsize: int
-    exact: float
     deadline: float
     n_jobs: int | None
-    changed: set[tuple[str, ...]] = field(default_factory=set, init=False, repr=False)
-    started: float = field(default_factory=time.perf_counter, init=False, repr=False)
 
     @cached_property
     def few_rows(self) -> Table:
         """Rows that are enough to compare formulas."""
-        return self.table.rows(scouting_rows(self.table.X, self.table.y))
+        return scouting_table(self.table)
 
     def fit(
         self,
         formulas: Iterable[Expression],
         random_state: np.random.RandomState,
-        pool: HallOfFame | None = None,
+        front: Iterable[Candidate] = (),
         source: str = TRANSFORMER,
     ) -> list[Candidate]:
         """Fit the constants; formulas that differ in these alone are starts of one fit.
 
         All are compared on a few rows first. Only those that come near the best of their size, in
-        the pool or among themselves, are refined on all rows; the others keep what they have.
+        the front or among themselves, are refined on all rows; the others keep what they have.
         Where a factor and an offset bring a formula much closer, it is followed by one with both.
 
         Parameters
         ----------
         formulas : iterable of Expression
         random_state : numpy.random.RandomState
-        pool : HallOfFame, optional
-            What is known already.
+        front : iterable of Candidate
+            The best that is known already.
         source : str
             What the candidates name as their source.
         """
@@ -115,11 +87,11 @@ class Fitter:
         for formula in formulas:
             groups[formula.symbols].append(formula)
         seeds = random_state.randint(2**31, size=len(groups))
-        front = np.full(max(self.maxsize, *map(len, groups), 1) + 1, np.inf)
-        for candidate in () if pool is None else pool.front:
-            if candidate.complexity < len(front):
-                front[candidate.complexity] = candidate.loss
-        hopeless = _HOPELESS * np.maximum(np.minimum.accumulate(front), self.exact)
+        best = np.full(max(self.maxsize, *map(len, groups), 1) + 1, np.inf)
+        for candidate in front:
+            if candidate.complexity < len(best):
+                best[candidate.complexity] = candidate.loss
+        hopeless = _HOPELESS * np.maximum(np.minimum.accumulate(best), self.exact)
         scouted = self._shared(
             self._scout,
             [
@@ -129,8 +101,8 @@ class Fitter:
         )
         for formula, loss in scouted:
             size = len(formula.symbols)
-            front[size] = min(front[size], loss)
-        limits = _WORTH_REFINING * np.maximum(np.minimum.accumulate(front), self.exact)
+            best[size] = min(best[size], loss)
+        limits = _WORTH_REFINING * np.maximum(np.minimum.accumulate(best), self.exact)
         fitted = self._shared(
             self._refine, [(e, loss <= limits[len(e.symbols)]) for e, loss in scouted]
         )
@@ -153,15 +125,13 @@ class Fitter:
     def _scout(
         self, groups: list[tuple[list[Expression], int, float]]
     ) -> list[tuple[Expression, float]]:
-        few = self.few_rows
         found = []
         for starts, seed, hopeless in groups:
             if time.perf_counter() > self.deadline:
                 break
             formula, loss = scout(
-                starts, few.X, few.y, few.weight,
-                random_state=np.random.RandomState(seed), enough=self.exact,
-                hopeless=hopeless,
+                starts, self.few_rows, random_state=np.random.RandomState(seed),
+                enough=self.exact, hopeless=hopeless,
             )  # fmt: skip
             if np.isfinite(loss):
                 found.append((formula, loss))
@@ -170,109 +140,78 @@ class Fitter:
     def _refine(self, formulas: list[tuple[Expression, bool]]) -> list[tuple[Expression, float]]:
         table = self.table
         can_rescale = {"+", "*"} <= self.operators
-        mean = Expression(["c"], [float(np.average(table.y, weights=table.weight))])
-        loss_of_mean = loss_of(mean, table.X, table.y, table.weight)
         fitted = []
         for formula, promising in formulas:
             if time.perf_counter() > self.deadline:
                 break
             if promising:
-                formula, loss = refine(formula, table.X, table.y, table.weight, enough=self.exact)
+                formula, loss = refine(formula, table, enough=self.exact)
             else:
-                loss = loss_of(formula, table.X, table.y, table.weight)
+                loss = table.loss(formula)
             fitted.append((formula, loss))
-            if (
-                can_rescale
-                and len(formula.symbols) + _WRAPPER <= self.maxsize
-                and (loss > self.exact)
-            ):
-                better = rescaled(formula, table.X, table.y, table.weight)
-                bound = _WORTH_RESCALING * min(loss, loss_of_mean)
-                if better and loss_of(better, table.X, table.y, table.weight) <= bound:
-                    fitted.append(refine(better, table.X, table.y, table.weight, enough=self.exact))
+            longer = len(formula.symbols) + _WRAPPER
+            if can_rescale and longer <= self.maxsize and loss > self.exact:
+                better = rescaled(formula, table)
+                bound = _WORTH_RESCALING * min(loss, table.variance)
+                if better and table.loss(better) <= bound:
+                    fitted.append(refine(better, table, enough=self.exact))
         return fitted
 
-    def repair(
-        self,
-        pool: HallOfFame,
-        seen: set[tuple[str, ...]],
-        random_state: np.random.RandomState,
-        until: float | None = None,
-    ) -> None:
-        """Improve the pool's front by small changes of its formulas, and of what these become.
 
-        Parameters
-        ----------
-        pool : HallOfFame
-            Receives what was found.
-        seen : set of tuple of str
-            Symbols of the formulas that need no fit any more; grows.
-        random_state : numpy.random.RandomState
-        until : float, optional
-            Value of ``time.perf_counter()`` up to which it goes on as long as anything is left to
-            try. By default a few rounds and, where there is a time limit, as much longer as all
-            has taken since the fitter was made, so that repair gets half of the time there is.
-        """
-        few = self.few_rows
-        editor = Editor(few.X, few.y, few.weight, self.operators, self._useful_columns(pool))
-        repair = Repair(
-            pool, seen, editor, self.maxsize, self.exact,
-            lambda formulas: self.fit(formulas, random_state, pool, REPAIR), self.changed,
-        )  # fmt: skip
-        if until is None and self.deadline < np.inf:
-            until = 2.0 * time.perf_counter() - self.started
-        for n_rounds in count():
-            now = time.perf_counter()
-            paid = n_rounds < _REPAIR_ROUNDS or (until is not None and now < until)
-            if now > self.deadline or not paid or not repair.round():
-                break
+def rescaled(expression: Expression, table: Table) -> Expression | None:
+    """The formula with the factor and the offset that bring it closest to y.
 
-    def recombine(
-        self,
-        pool: HallOfFame,
-        n: int,
-        columns: Sequence[int],
-        seen: set[tuple[str, ...]],
-        random_state: np.random.RandomState,
-    ) -> None:
-        """Add formulas that are put together of parts of the pool's best.
+    Returns
+    -------
+    Expression or None
+        ``c * f + c``, solved by least squares; None where the formula is constant or undefined on
+        some row.
+    """
+    values = expression.evaluate(table.X)
+    y, weights = table.y, table.weights
+    with np.errstate(all="ignore"):
+        centred = values - np.average(values, weights=weights)
+        spread = np.average(centred * centred, weights=weights)
+        factor = np.average(centred * y, weights=weights) / spread
+        offset = np.average(y - factor * values, weights=weights)
+    if not (np.isfinite(factor) and np.isfinite(offset)):
+        return None
+    return Expression(
+        ["+", "*", "c", *expression.symbols, "c"],
+        [factor, *expression.constants, offset],
+        expression.language,
+    )
 
-        Parameters
-        ----------
-        pool, seen, random_state
-            As for :meth:`repair`.
-        n : int
-            How many are tried.
-        columns : sequence of int
-            Columns that they may read.
-        """
-        parents = [c.expression for c in pool.ladder(_PARENTS) if c.complexity > 1]
-        formulas = children(parents, n, columns, self.operators, self.maxsize, seen, random_state)
-        pool.extend(self.fit(formulas, random_state, pool, REPAIR))
 
-    def _useful_columns(self, pool: HallOfFame) -> list[int]:
-        """The columns that good formulas use, those of the best first."""
-        columns: dict[int, None] = {}
-        for candidate in reversed(pool.front):
-            columns.update(dict.fromkeys(candidate.expression.variables))
-        columns.update(dict.fromkeys(range(self.table.X.shape[1])))
-        return sorted(list(columns)[:_EDITED_COLUMNS])
+def polish(pool: Pool, table: Table, rows: Table, deadline: float) -> None:
+    """Fit the constants of what comes near a pool's front anew, in place.
 
-    def polish(self, pool: HallOfFame, table: Table) -> list[Candidate]:
-        """The best of each size, and of these what comes near the front refined on more rows."""
-        ranks: dict[int, int] = defaultdict(int)
-        polished = []
-        best = np.inf
-        for candidate in pool.candidates:
-            rank = ranks[candidate.complexity]
-            ranks[candidate.complexity] += 1
-            if rank >= _KEPT_PER_SIZE:
-                continue
-            expression, loss = candidate.expression, candidate.loss
-            best = min(best, max(loss, self.exact))
-            near = rank < _POLISHED_PER_SIZE and loss <= _WORTH_POLISHING * best
-            if near and time.perf_counter() < self.deadline:
-                expression, loss = refit(expression, table.X, table.y, table.weight)
+    Parameters
+    ----------
+    pool : Pool
+    table : Table
+        All rows; the front is fitted to all of them.
+    rows : Table
+        Those, or a sample of them, to which the others are fitted.
+    deadline : float
+        Value of ``time.perf_counter()`` after which no further formula is fitted.
+    """
+    ranks: dict[int, int] = defaultdict(int)
+    best = np.inf
+    for candidate in pool.candidates:
+        rank = ranks[candidate.complexity]
+        ranks[candidate.complexity] += 1
+        best = min(best, max(candidate.loss, pool.loss_floor))
+        near = rank < _POLISHED_PER_SIZE and candidate.loss <= _WORTH_POLISHING * best
+        if near and time.perf_counter() < deadline:
+            expression, loss = refit(candidate.expression, rows)
             if np.isfinite(loss):
-                polished.append(Candidate(expression, loss, candidate.source))
-        return polished
+                pool.replace(candidate, Candidate(expression, loss, candidate.source))
+    if rows is table:
+        return
+    for candidate in pool.front:
+        if time.perf_counter() >= deadline:
+            break
+        expression, loss = refitted_in_blocks(candidate.expression, table)
+        if np.isfinite(loss):
+            pool.replace(candidate, Candidate(expression, loss, candidate.source))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
-from sr_transformer.proposal.fit import Table
+from sr_transformer.table.table import Table
 
 Array = np.ndarray
 
@@ -17,38 +13,22 @@ _BLOCK = 20_000  # rows; their values and derivatives stay in the processor's ca
 _STEPS = 2  # the start was fitted on a sample: the second step is far smaller than the first
 
 
-def refined(candidates: Sequence[Candidate], table: Table, deadline: float) -> list[Candidate]:
-    """Fit the front of the candidates on all rows; the others stay as they are.
+def refitted_in_blocks(start: Expression, table: Table) -> tuple[Expression, float]:
+    """Gauss-Newton steps from constants that are nearly right; never worse than the start.
 
     Parameters
     ----------
-    candidates : sequence of Candidate
+    start : Expression
         Fitted on a random sample of the rows.
     table : Table
         All rows.
-    deadline : float
-        Value of ``time.perf_counter()`` after which no further formula is fitted.
 
     Returns
     -------
-    list of Candidate
-        In the same order. Losses of those on the front are of all rows.
+    expression : Expression
+    loss : float
+        Of all rows.
     """
-    pool = HallOfFame()
-    pool.extend(candidates)
-    front = {candidate.expression for candidate in pool.front}
-    finished = []
-    for candidate in candidates:
-        if candidate.expression in front and time.perf_counter() < deadline:
-            expression, loss = _fit(candidate.expression, table)
-            if np.isfinite(loss):
-                candidate = Candidate(expression, loss, candidate.source)
-        finished.append(candidate)
-    return finished
-
-
-def _fit(start: Expression, table: Table) -> tuple[Expression, float]:
-    """Gauss-Newton steps from constants that are nearly right; never worse than the start."""
     best, best_loss, step = start, np.inf, np.zeros(len(start.constants))
     for _ in range(_STEPS + 1):
         trial = best.with_constants(np.array(best.constants) + step)
@@ -79,13 +59,12 @@ def _normal_equations(expression: Expression, table: Table) -> tuple[float, Arra
             block = slice(first, first + _BLOCK)
             values, slopes = expression.jacobian(table.X[block])
             residuals = values - table.y[block]
-            weighted = residuals if table.weight is None else residuals * table.weight[block]
+            weighted = residuals if table.weights is None else residuals * table.weights[block]
             total += float(weighted @ residuals)
-            if table.weight is not None:
-                curvature += slopes.T @ (slopes * table.weight[block, None])
+            if table.weights is not None:
+                curvature += slopes.T @ (slopes * table.weights[block, None])
             else:
                 curvature += slopes.T @ slopes
             gradient += slopes.T @ weighted
-    size = n_rows if table.weight is None else float(table.weight.sum())
-    loss = total / size
+    loss = total / n_rows
     return (loss if np.isfinite(loss) else np.inf), curvature, gradient

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator, Sequence
+from itertools import count
 
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
+from sr_transformer.front.pool import Candidate, Pool
 from sr_transformer.proposal.edits import Edit, Editor
+from sr_transformer.proposal.fit import Fitter
+from sr_transformer.proposal.proposers import REPAIR
+from sr_transformer.proposal.recombination import children
 
 Array = np.ndarray
 
 _PARENTS = 8  # formulas that are changed in a round
 _FITTED = 30  # changes that are fitted in a round
+_ROUNDS = 3
+_RECOMBINED = 60  # best formulas that are recombined
+_EDITED_COLUMNS = 6  # variables that repair brings in
 _WORTH_A_FIT = 2.0  # times the loss of the front that a change may promise at most
 
 
-@dataclass
 class Repair:
     """Improves a pool, round by round.
 
@@ -27,43 +33,78 @@ class Repair:
 
     Parameters
     ----------
-    pool : HallOfFame
+    pool : Pool
         Receives what was found.
+    fitter : Fitter
     seen : set of tuple of str
         Symbols of the formulas that need no fit any more; grows.
-    editor : Editor
-    maxsize : int
-    exact : float
-        Loss at which a formula explains everything.
-    fit : callable
-        Makes fitted candidates of formulas.
-    changed : set of tuple of str
-        Symbols of the formulas whose changes were tried; grows.
+    random_state : numpy.random.RandomState
     """
 
-    pool: HallOfFame
-    seen: set[tuple[str, ...]]
-    editor: Editor
-    maxsize: int
-    exact: float
-    fit: Callable[[list[Expression]], list[Candidate]]
-    changed: set[tuple[str, ...]] = field(default_factory=set)
+    def __init__(
+        self,
+        pool: Pool,
+        fitter: Fitter,
+        seen: set[tuple[str, ...]],
+        random_state: np.random.RandomState,
+    ) -> None:
+        self.pool = pool
+        self.fitter = fitter
+        self.seen = seen
+        self._random_state = random_state
+        self._changed: set[tuple[str, ...]] = set()  # formulas whose changes were tried
+        self._started = time.perf_counter()
 
-    def round(self) -> bool:
+    def go_on(self) -> None:
+        """Change the pool's front and what it becomes.
+
+        A few rounds, and with a time limit as much longer as all has taken since this object was
+        made, so that repair gets half of the time there is.
+        """
+        fitter = self.fitter
+        self._editor = Editor(fitter.few_rows, fitter.operators, self._useful_columns())
+        until = -np.inf
+        if fitter.deadline < np.inf:
+            until = 2.0 * time.perf_counter() - self._started
+        for n_rounds in count():
+            now = time.perf_counter()
+            paid = n_rounds < _ROUNDS or now < until
+            if now > fitter.deadline or not paid or not self._round():
+                break
+
+    def recombine(self, n: int, columns: Sequence[int]) -> None:
+        """Try ``n`` formulas of some columns that are put together of parts of the best."""
+        fitter = self.fitter
+        parents = [c.expression for c in self.pool.ladder(_RECOMBINED) if c.complexity > 1]
+        self._fit(
+            children(
+                parents, n, columns, fitter.operators, fitter.maxsize, self.seen,
+                self._random_state,
+            )
+        )  # fmt: skip
+
+    def _fit(self, formulas: list[Expression]) -> None:
+        fitted = self.fitter.fit(formulas, self._random_state, self.pool.front, REPAIR)
+        self.pool.extend(fitted)
+
+    def _useful_columns(self) -> list[int]:
+        """The columns that good formulas use, those of the best first."""
+        columns: dict[int, None] = {}
+        for candidate in self.pool.front[::-1]:
+            columns.update(dict.fromkeys(candidate.expression.variables))
+        columns.update(dict.fromkeys(range(self.fitter.table.X.shape[1])))
+        return sorted(list(columns)[:_EDITED_COLUMNS])
+
+    def _round(self) -> bool:
         """Do one round; ``False`` where nothing was left to try."""
         variants = self._simpler()
-        if not self.solved:
+        if self.pool.front[-1].loss > self.fitter.exact:
             variants += self._promising()
         if not variants:
             return False
         self.seen.update(variant.symbols for variant in variants)
-        self.pool.extend(self.fit(variants))
+        self._fit(variants)
         return True
-
-    @property
-    def solved(self) -> bool:
-        """Whether a formula explains everything."""
-        return self.pool.front[-1].loss <= self.exact
 
     def _simpler(self) -> list[Expression]:
         variants: dict[tuple[str, ...], Expression] = {}
@@ -78,10 +119,10 @@ class Repair:
         front = self._front_losses()
         edits: list[tuple[float, Edit]] = []
         for parent in self._parents(front):
-            self.changed.add(parent.expression.symbols)
-            for edit in self.editor.edits(parent.expression, _WORTH_A_FIT * front):
+            self._changed.add(parent.expression.symbols)
+            for edit in self._editor.edits(parent.expression, _WORTH_A_FIT * front):
                 if edit.expression.symbols not in self.seen:
-                    loss = max(edit.loss, self.exact)
+                    loss = max(edit.loss, self.fitter.exact)
                     edits.append((loss / front[edit.complexity], edit))
         edits.sort(key=lambda pair: pair[0])
         chosen: dict[tuple, Expression] = {}
@@ -93,15 +134,15 @@ class Repair:
 
     def _front_losses(self) -> Array:
         """For each complexity, the smallest loss of the formulas of at most that complexity."""
-        losses = np.full(self.maxsize + 1, np.inf)
+        losses = np.full(self.fitter.maxsize + 1, np.inf)
         for candidate in self.pool.front:
             losses[candidate.complexity : candidate.complexity + 1] = max(
-                candidate.loss, self.exact
+                candidate.loss, self.fitter.exact
             )
         return np.minimum.accumulate(losses)
 
     def _parents(self, front: Array) -> list[Candidate]:
-        waiting = [c for c in self.pool.candidates if c.expression.symbols not in self.changed]
+        waiting = [c for c in self.pool.candidates if c.expression.symbols not in self._changed]
         with np.errstate(over="ignore"):
             waiting.sort(key=lambda c: (c.loss / front[c.complexity], c.complexity))
         return waiting[:_PARENTS]
@@ -118,34 +159,3 @@ def simpler_variants(expression: Expression) -> Iterator[Expression]:
             simpler = expression.replaced(place, argument)
             if simpler.variables:
                 yield simpler
-
-
-def rescaled(
-    expression: Expression, X: Array, y: Array, sample_weight: Array | None = None
-) -> Expression | None:
-    """The formula with the factor and the offset that bring it closest to y.
-
-    Parameters
-    ----------
-    expression : Expression
-    X : ndarray of shape (n_rows, n_columns)
-    y : ndarray of shape (n_rows,)
-    sample_weight : ndarray of shape (n_rows,), optional
-
-    Returns
-    -------
-    Expression or None
-        ``c * f + c``, solved by least squares; None where the formula is constant or undefined on
-        some row.
-    """
-    values = expression.evaluate(X)
-    with np.errstate(all="ignore"):
-        centred = values - np.average(values, weights=sample_weight)
-        spread = np.average(centred * centred, weights=sample_weight)
-        factor = np.average(centred * y, weights=sample_weight) / spread
-        offset = np.average(y - factor * values, weights=sample_weight)
-    if not (np.isfinite(factor) and np.isfinite(offset)):
-        return None
-    return Expression(
-        ["+", "*", "c", *expression.symbols, "c"], [factor, *expression.constants, offset]
-    )

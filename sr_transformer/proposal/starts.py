@@ -7,13 +7,13 @@ rows, with the affine constants solved, and for the first steps only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.program import compile_program
-from sr_transformer.proposal.constants import Descent, loss_of
+from sr_transformer.expression.program import Program
+from sr_transformer.proposal.constants import Descent
+from sr_transformer.table.table import Table
 
 Array = np.ndarray
 
@@ -39,19 +39,18 @@ _OTHER_EXPONENT = 0.6  # share of the starts that have these
 _PERIODIC = frozenset({"sin", "cos", "tan"})
 
 
-def scouting_rows(X: Array, y: Array) -> Array:
+def scouting_table(table: Table) -> Table:
     """Rows that stand for a table where losses are only compared: even steps through sorted y."""
-    if len(y) <= 1.5 * _SCOUT_ROWS:
-        return np.arange(len(y))
-    steps = np.linspace(0, len(y) - 1, _SCOUT_ROWS).round().astype(int)
-    return np.sort(np.argsort(y, kind="stable")[steps])
+    n_rows = len(table.y)
+    if n_rows <= 1.5 * _SCOUT_ROWS:
+        return table
+    steps = np.linspace(0, n_rows - 1, _SCOUT_ROWS).round().astype(int)
+    return table.rows(np.sort(np.argsort(table.y, kind="stable")[steps]))
 
 
 def scout(
     starts: Sequence[Expression],
-    X: Array,
-    y: Array,
-    sample_weight: Array | None,
+    table: Table,
     *,
     random_state: np.random.RandomState,
     enough: float = 0.0,
@@ -63,10 +62,8 @@ def scout(
     ----------
     starts : sequence of Expression
         The same formula with different constants, the likeliest first.
-    X : ndarray of shape (n_rows, n_columns)
-        A few rows; see :func:`scouting_rows`.
-    y : ndarray of shape (n_rows,)
-    sample_weight : ndarray of shape (n_rows,) or None
+    table : Table
+        A few rows; see :func:`scouting_table`.
     random_state : numpy.random.RandomState
         Scatters further starts. One whose formula is undefined on some row is passed over, so that
         they also serve where all of the given ones are undefined.
@@ -83,13 +80,13 @@ def scout(
     """
     first = starts[0]
     if not first.constants:
-        return first, loss_of(first, X, y, sample_weight)
+        return first, table.loss(first)
     given = np.array([start.constants for start in starts[:_GIVEN]])
-    fit = Descent(first.symbols, X, y, sample_weight)
+    fit = Descent(first, table)
     if not fit.program.nonlinear:
         constants, losses = fit.solve_affine(given[:1])
         return first.with_constants(constants[0]), float(losses[0])
-    constants = _scattered(first.symbols, given, random_state)
+    constants = _scattered(fit.program, given, random_state)
     constants, losses = fit.solve_affine(constants)
     order = np.argsort(losses, kind="stable")[:_SCOUTED]
     if 0 not in order:
@@ -103,54 +100,25 @@ def scout(
 
 
 def refine(
-    expression: Expression, X: Array, y: Array, sample_weight: Array | None, *, enough: float = 0.0
+    expression: Expression, table: Table, *, enough: float = 0.0
 ) -> tuple[Expression, float]:
     """Follow the valley to its ground, on all rows; see :func:`scout`."""
     if expression.constants:
-        fit = Descent(expression.symbols, X, y, sample_weight)
-        constants, _ = fit.descend(
+        constants, _ = Descent(expression, table).descend(
             np.array([expression.constants]), _REFINE_EVALUATIONS, _REFINE_TOLERANCE, enough=enough
         )
         expression = expression.with_constants(constants[0])
-    return expression, loss_of(expression, X, y, sample_weight)
+    return expression, table.loss(expression)
 
 
-def fit_from_starts(
-    starts: Sequence[Expression],
-    X: Array,
-    y: Array,
-    sample_weight: Array | None = None,
-    *,
-    random_state: np.random.RandomState,
-    exact: float = 0.0,
-) -> tuple[Expression, float]:
-    """Fit one formula from several starts and keep the best.
-
-    Parameters
-    ----------
-    starts : sequence of Expression
-        The same formula with different constants.
-    X, y, sample_weight
-        All rows.
-    random_state : numpy.random.RandomState
-    exact : float
-        Loss at which nothing better is looked for.
-    """
-    rows = scouting_rows(X, y)
-    weight = None if sample_weight is None else sample_weight[rows]
-    found, _ = scout(
-        starts, np.asfortranarray(X[rows]), y[rows], weight,
-        random_state=random_state, enough=exact,
-    )  # fmt: skip
-    return refine(found, X, y, sample_weight, enough=exact)
-
-
-def _scattered(
-    symbols: tuple[str, ...], given: Array, random_state: np.random.RandomState
-) -> Array:
+def _scattered(program: Program, given: Array, random_state: np.random.RandomState) -> Array:
     """The given starts and further ones around them (n_starts, n_constants)."""
-    exponents = list(compile_program(symbols).exponents)
-    periodic = _is_periodic(symbols)
+    exponents = list(program.exponents)
+    # A nonlinear constant inside a sine.
+    periodic = any(
+        name in _PERIODIC and program.above_nonlinear[position]
+        for position, (name, *_) in enumerate(program.nodes)
+    )
     n = (_SCREENED_PERIODS if periodic else _SCREENED) - len(given)
     number = np.arange(n)[:, None]
     around = given[np.arange(n) % len(given)]
@@ -168,14 +136,3 @@ def _scattered(
         other = number >= n - max(len(_EXPONENTS), round(_OTHER_EXPONENT * n))
         further[:, exponents] = np.where(other, drawn, near)
     return np.concatenate([given, further])
-
-
-@lru_cache(maxsize=4096)
-def _is_periodic(symbols: tuple[str, ...]) -> bool:
-    """Whether a nonlinear constant stands inside a sine."""
-    program = compile_program(symbols)
-    nonlinear = program.above_nonlinear
-    return any(
-        name in _PERIODIC and nonlinear[position]
-        for position, (name, *_) in enumerate(program.nodes)
-    )

@@ -7,6 +7,7 @@ multiplied, never shifted: an offset would turn ``x * z`` into four terms.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,11 +65,11 @@ class Scaling:
 
     def scale_X(self, X: Array) -> Array:
         """Scaled copy of X (n_rows, n_columns), in column order for fast evaluation."""
-        return np.asfortranarray(_divide(X, np.array(self.x_exponents)))
+        return np.asfortranarray(divided(X, np.array(self.x_exponents)))
 
     def scale_y(self, y: Array) -> Array:
         """Scaled copy of y (n_rows,)."""
-        return _divide(y, np.array(self.y_exponent))
+        return divided(y, self.y_exponent)
 
     def to_user_units(self, formula: Expression) -> Expression:
         """Rewrite a formula of the scaled table for the table as it was given.
@@ -79,30 +80,29 @@ class Scaling:
 
     def to_scaled_units(self, formula: Expression) -> Expression:
         """Rewrite a formula of the given table for the scaled one."""
-        return _substitute(formula, list(self.x_exponents), -self.y_exponent)
+        return _substitute(formula, self.x_exponents, -self.y_exponent)
 
 
-def _divide(values: Array, exponent: Array) -> Array:
+def divided(values: Array, exponent: int | Array) -> Array:
+    """Values over ``10 ** exponent``."""
     # In two steps, because 10.0 ** 320 overflows where a value of 1e-300 / 1e-320 does not.
     half = exponent // 2
     return values / 10.0**half / 10.0 ** (exponent - half)
 
 
-def _substitute(formula: Expression, x_exponents: list[int], y_exponent: int) -> Expression:
+def _substitute(formula: Expression, x_exponents: Sequence[int], y_exponent: int) -> Expression:
     """Formula of ``10**y_exponent * f(10**x_exponents[i] * x_i)``, simplified."""
     if y_exponent == 0 and all(x_exponents[i] == 0 for i in formula.variables):
         return formula
-    symbols: list[str] = []
-    constants: list[float] = []
-    known = iter(formula.constants)
-    if y_exponent:
-        symbols += ["*", "c"]
-        constants.append(10.0**y_exponent)
-    for symbol in formula.symbols:
-        if symbol == "c":
-            constants.append(next(known))
-        elif symbol[0] == "x" and x_exponents[int(symbol[1:])]:
-            symbols += ["*", "c"]
-            constants.append(10.0 ** x_exponents[int(symbol[1:])])
-        symbols.append(symbol)
-    return Expression(symbols, constants).simplify()
+
+    def constant(value: float) -> Expression:
+        return Expression.unchecked(("c",), (value,), formula.language)
+
+    def times(exponent: int, part: Expression) -> Expression:
+        return Expression.joined("*", constant(10.0**exponent), part) if exponent else part
+
+    def variable(column: int) -> Expression:
+        part = Expression.unchecked((f"x{column}",), (), formula.language)
+        return times(x_exponents[column], part)
+
+    return times(y_exponent, formula.fold(constant, variable, Expression.joined)).simplify()

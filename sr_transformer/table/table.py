@@ -1,202 +1,164 @@
-"""The table of a fit: what the user gave, checked, and the same in scaled units."""
+"""What is fitted: rows with normalised weights, the loss on them, and when they are explained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
 
-from sr_transformer.front.finish import in_user_units
-from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
-from sr_transformer.table.scaling import Scaling
+from sr_transformer.expression import Expression
+from sr_transformer.table.scaling import Scaling, divided
 
 Array = np.ndarray
 
 # Repeated rows are merged in tables of up to so many numbers; above, sorting costs seconds.
 _MERGED_NUMBERS = 2_000_000
 
+# Share of the squared spread of y that may be left for a formula to explain a table: residuals of
+# 1e-10, where the rounding of float64 and of a longer formula's constants begins.
+_EXPLAINED = 1e-20
+_ROUNDING = 1e-30  # the same of the mean square: y itself is only given to 16 digits
 
-@dataclass(frozen=True)
-class UserTable:
-    """A checked table in the user's units, and what formulas of it may look like.
+# Largest power of ten of y whose square is still safely inside float64's range.
+_SAFE_EXPONENT = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The rows that formulas are fitted to.
 
     Parameters
     ----------
     X : ndarray of shape (n_rows, n_columns)
+        In column order, as formulas read columns.
     y : ndarray of shape (n_rows,)
     weights : ndarray of shape (n_rows,) or None
-        ``None`` where all rows count the same.
-    operators : frozenset of str
-        Operators that the formulas may use.
-    maxsize : int or None
-        Largest complexity of a formula; ``None`` is no limit.
-    names : tuple of str
-        Names of the columns.
+        Weights of the squared errors, with a mean of one; ``None`` where all rows count the same.
+    exponent : int
+        Losses are in units of ``10 ** (2 * exponent)``: those of a table and of its scaled copy
+        are the same numbers.
     """
 
     X: Array
     y: Array
-    weights: Array | None
-    operators: frozenset[str]
-    maxsize: int | None
-    names: tuple[str, ...]
+    weights: Array | None = None
+    exponent: int = 0
 
-    @cached_property
-    def scaling(self) -> Scaling:
-        """Powers of ten that bring the table to magnitudes around one."""
-        # A formula of a scaled table is written back with factors, so that "*" is needed.
-        if "*" not in self.operators:
-            return Scaling.identity(self.X.shape[1])
-        return Scaling.of(self.X, self.y)
+    @classmethod
+    def of(cls, X: Array, y: Array, weights: Array | None = None) -> Table:
+        """Table of each different row once, in a fixed order, with the sum of its weights.
 
-    @cached_property
-    def scaled_X(self) -> Array:
-        """X (n_rows, n_columns) in scaled units."""
-        return self.scaling.scale_X(self.X)
+        The squared error stays the same, and so repeating a row is the same as giving it weight,
+        and the order of the rows does not matter. Very large tables stay as they are.
 
-    @cached_property
-    def scaled_y(self) -> Array:
-        """y (n_rows,) in scaled units.
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_columns)
+        y : ndarray of shape (n_rows,)
+        weights : ndarray of shape (n_rows,), optional
+            Positive; only their ratios matter.
+        """
+        if weights is not None:
+            # By a power of two, which is exact: no sum of them overflows.
+            weights = np.ldexp(weights, -int(np.frexp(weights.max())[1]))
+        if X.shape[0] * (X.shape[1] + 1) <= _MERGED_NUMBERS:
+            rows = np.column_stack([X, y])
+            order = np.lexsort(rows.T)
+            rows = rows[order]
+            first = np.flatnonzero(np.append(True, np.any(rows[1:] != rows[:-1], axis=1)))
+            if len(first) == len(y):
+                X, y, weights = X[order], y[order], None if weights is None else weights[order]
+            else:
+                ones = np.ones(len(y)) if weights is None else weights[order]
+                X, y, weights = rows[first, :-1], rows[first, -1], np.add.reduceat(ones, first)
+        return cls(np.asfortranarray(X), y, _normalised(weights))
+
+    def rows(self, index: Array | slice) -> Table:
+        """Some of the rows."""
+        weights = None if self.weights is None else _normalised(self.weights[index])
+        return Table(np.asfortranarray(self.X[index]), self.y[index], weights, self.exponent)
+
+    def sample(self, most: int, random_state: np.random.RandomState) -> Table:
+        """At most so many rows, drawn at random; the table itself where it has no more."""
+        if len(self.y) <= most:
+            return self
+        return self.rows(np.sort(random_state.choice(len(self.y), most, replace=False)))
+
+    def scaled(self, scaling: Scaling) -> Table:
+        """The table at magnitudes around one.
 
         Raises
         ------
         ValueError
             If the squared errors would overflow.
         """
-        scaled = self.scaling.scale_y(self.y)
+        y = scaling.scale_y(self.y)
         with np.errstate(over="ignore"):
-            if np.isfinite(np.sum(np.square(scaled))):
-                return scaled
-        sizes = np.abs(self.y)
-        raise ValueError(
-            f"y reaches {sizes.max():.3g} with a typical size of {np.median(sizes):.3g}: squared "
-            "errors overflow at such a spread. Fit log(y), or leave the outliers out."
-        )
+            if not np.isfinite(np.sum(np.square(y))):
+                sizes = np.abs(self.y)
+                raise ValueError(
+                    f"y reaches {sizes.max():.3g} with a typical size of {np.median(sizes):.3g}: "
+                    "squared errors overflow at such a spread. Fit log(y), or leave the outliers "
+                    "out."
+                )
+        return Table(scaling.scale_X(self.X), y, self.weights)
 
-    def pool(
-        self,
-        candidates: Iterable[Candidate],
-        model_selection: str = "description_length",
-        has_units: bool = False,
-    ) -> HallOfFame:
-        """Hall of fame, in the user's units, of formulas of the scaled table."""
-        return in_user_units(
-            candidates,
-            self.X,
-            self.y,
-            sample_weight=self.weights,
-            scaling=self.scaling,
-            operators=self.operators,
-            maxsize=self.maxsize,
-            variable_names=self.names,
-            model_selection=model_selection,
-            has_units=has_units,
-        )
+    def in_units_of(self, exponent: int) -> Table:
+        """The same rows, with losses in units of ``10 ** (2 * exponent)``."""
+        return Table(self.X, self.y, self.weights, exponent)
 
+    # --- the loss -----------------------------------------------------------------------------
+    def loss(self, expression: Expression) -> float:
+        """Weighted mean squared error of a formula; ``inf`` where it is undefined on any row."""
+        with np.errstate(all="ignore"):
+            loss = self.mean_of_squares(expression.evaluate(self.X) - self.y)
+        return loss if np.isfinite(loss) else np.inf
 
-def check_table(
-    estimator: BaseEstimator, X: Any, y: Any, sample_weight: Any
-) -> tuple[Array, Array, Array | None]:
-    """Finite float64 arrays of what was given to ``estimator.fit``.
+    def mean_of_squares(self, values: Array) -> float:
+        """Weighted mean of the squares of values (n_rows,), in units of the losses."""
+        with np.errstate(all="ignore"):
+            if abs(self.exponent) > _SAFE_EXPONENT:
+                values = divided(values, self.exponent)
+            squares = values * values
+            if self.weights is None:
+                mean = float(np.mean(squares))
+            else:
+                mean = float(self.weights @ squares) / len(squares)
+        return mean if abs(self.exponent) > _SAFE_EXPONENT else mean * 10.0 ** (-2 * self.exponent)
 
-    The estimator learns the number and the names of the columns.
+    @cached_property
+    def mean(self) -> float:
+        """Weighted mean of y: the best constant."""
+        return float(np.average(self.y, weights=self.weights))
 
-    Returns
-    -------
-    X : ndarray of shape (n_rows, n_columns)
-    y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
-        A single output has one dimension.
-    weights : ndarray of shape (n_rows,) or None
-        Above 0: rows of weight 0 are left out.
+    @cached_property
+    def variance(self) -> float:
+        """Loss of the best constant."""
+        return self.mean_of_squares(self.y - self.mean)
 
-    Raises
-    ------
-    ValueError
-        If the table cannot be used; the message names the column or the value.
-    """
-    try:
-        if issparse(y):
-            raise ValueError("y is a sparse matrix; give an array of numbers.")
-        X, y = validate_data(
-            estimator, X, y, dtype=np.float64, y_numeric=True, multi_output=True,
-            ensure_min_samples=2,
-        )  # fmt: skip
-    except ValueError as error:
-        raise _name_text_column(X, error) from error
-    try:
-        y = np.asarray(y, dtype=np.float64)
-    except ValueError as error:
-        raise ValueError(f"y holds something that is not a number: {error}.") from error
-    if y.ndim == 2 and y.shape[1] < 2:
-        y = column_or_1d(y, warn=True)
-    _check_names(column_names(estimator))
-    if sample_weight is None:
-        return X, y, None
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    used = weights > 0
-    if used.sum() < 2:
-        raise ValueError(f"sample_weight is above 0 in {used.sum()} rows; at least 2 are needed.")
-    return X[used], y[used], weights[used]
+    @cached_property
+    def exact(self) -> float:
+        """Loss at which a formula explains everything but rounding; lower ones count as equal.
+
+        The spread of y is that of most rows, its median absolute deviation: where y runs over many
+        decades, a few rows have all of the variance, and what is nothing to them is not to others.
+        """
+        spread = np.median(np.abs(self.y - np.median(self.y)))
+        unit = (spread * 10.0**-self.exponent) ** 2 if spread > 0.0 else self.variance
+        return max(_EXPLAINED * unit, _ROUNDING * self.mean_of_squares(self.y))
+
+    def is_explained_by(self, expression: Expression, loss: float) -> bool:
+        """Whether a formula of this loss explains the table to machine precision.
+
+        A formula with as many constants as there are rows passes through all of them and explains
+        nothing.
+        """
+        return loss <= self.exact and len(expression.constants) < len(self.y)
 
 
-def column_names(estimator: BaseEstimator) -> tuple[str, ...]:
-    """Names of the columns of a fitted estimator: the table's own, or x0, x1, ..."""
-    if hasattr(estimator, "feature_names_in_"):
-        return tuple(map(str, estimator.feature_names_in_))
-    return tuple(f"x{i}" for i in range(estimator.n_features_in_))
-
-
-def merge_repeated_rows(
-    X: Array, y: Array, weights: Array | None
-) -> tuple[Array, Array, Array | None]:
-    """Each different row once, in a fixed order, with the sum of its weights.
-
-    The squared error stays the same, and so repeating a row is the same as giving it weight, and
-    the order of the rows does not matter. Very large tables stay as they are. Equal weights become
-    ``None``.
-    """
-    if X.shape[0] * (X.shape[1] + 1) <= _MERGED_NUMBERS:
-        rows = np.column_stack([X, y])
-        order = np.lexsort(rows.T)
-        rows = rows[order]
-        first = np.flatnonzero(np.append(True, np.any(rows[1:] != rows[:-1], axis=1)))
-        if len(first) == len(y):
-            X, y, weights = X[order], y[order], None if weights is None else weights[order]
-        else:
-            ones = np.ones(len(y)) if weights is None else weights[order]
-            X, y, weights = rows[first, :-1], rows[first, -1], np.add.reduceat(ones, first)
-    if weights is not None and np.all(weights == weights[0]):
-        weights = None
-    return X, y, weights
-
-
-def _check_names(names: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise ValueError(
-                f"several columns have the name {name!r}, so that a formula could not say which "
-                "one it means; rename them."
-            )
-        seen.add(name)
-
-
-def _name_text_column(X: Any, error: ValueError) -> ValueError:
-    """The error, or a clearer one where a DataFrame's column of text is the reason."""
-    if "could not convert string" not in str(error) or not hasattr(X, "columns"):
-        return error
-    for column in X.columns:
-        try:
-            np.asarray(X[column], dtype=np.float64)
-        except (ValueError, TypeError):
-            return ValueError(
-                f"column {column!r} holds something that is not a number ({error}). Leave the "
-                "column out or write it in numbers."
-            )
-    return error
+def _normalised(weights: Array | None) -> Array | None:
+    """Weights with a mean of one; ``None`` for equal ones."""
+    if weights is None or np.all(weights == weights[0]):
+        return None
+    return weights / np.mean(weights)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.front.hall_of_fame import ALMOST_EQUAL, Candidate
+from sr_transformer.front.pool import ALMOST_EQUAL, Candidate
 from sr_transformer.proposal.closed.curves import curves
 from sr_transformer.proposal.closed.libraries import (
     ONE,
@@ -22,8 +22,8 @@ from sr_transformer.proposal.closed.libraries import (
     weighted_sum,
 )
 from sr_transformer.proposal.closed.subsets import Library, best_subsets, normal_equations
-from sr_transformer.proposal.constants import loss_of, refit
-from sr_transformer.proposal.fit import Table
+from sr_transformer.proposal.constants import refit
+from sr_transformer.table.table import Table
 
 Array = np.ndarray
 
@@ -35,12 +35,6 @@ _WORTH_REFITTING = 0.5  # share of the mean's loss
 _SHORT = 9  # complexity up to which an exact formula ends the search for others
 _WHOLE = 1e-9  # relative distance at which a constant is tried as a multiple of a half
 _DENOMINATORS = (1, 2, 3, 4)  # of rounded exponents
-
-
-def constant_candidate(table: Table) -> Candidate:
-    """The mean, which is there whatever else fails."""
-    mean = Expression(["c"], [float(np.average(table.y, weights=table.weight))])
-    return Candidate(mean, loss_of(mean, table.X, table.y, table.weight), "constant")
 
 
 def closed_form_candidates(
@@ -113,7 +107,8 @@ class _Bench:
         maxsize: int,
         exact: float,
     ) -> None:
-        self.X, self.y, self.weight = table.X, table.y, table.weight
+        self.table = table
+        self.X, self.y, self.weight = table.X, table.y, table.weights
         varying = [i for i in range(self.X.shape[1]) if np.ptp(self.X[:, i]) > 0]
         self.varying = varying
         self.columns = [i for i in columns if i in set(varying)]
@@ -122,9 +117,8 @@ class _Bench:
         self.exact = exact
         self.root = np.ones(len(self.y))
         if self.weight is not None:
-            self.root = np.sqrt(self.weight / self.weight.mean())
-        mean = constant_candidate(table)
-        self.promising = _WORTH_REFITTING * mean.loss
+            self.root = np.sqrt(self.weight)
+        self.promising = _WORTH_REFITTING * table.variance
         # As many terms as rows would fit anything exactly.
         self.most_terms = max(1, min(_MOST_TERMS, (maxsize + 1) // 2, (len(self.y) - 1) // 2))
 
@@ -133,7 +127,7 @@ class _Bench:
         shown = self._spelled(formula)
         if shown is None:
             return
-        loss = loss_of(shown, self.X, self.y, self.weight)
+        loss = self.table.loss(shown)
         halves = tuple(round(2 * c) / 2 for c in formula.constants)
         near = tuple(
             h if abs(c - h) <= _WHOLE * max(1.0, abs(c)) else c
@@ -142,7 +136,7 @@ class _Bench:
         if np.isfinite(loss) and near != formula.constants:
             rounded = self._spelled(formula.with_constants(near))
             if rounded is not None:
-                rounded_loss = loss_of(rounded, self.X, self.y, self.weight)
+                rounded_loss = self.table.loss(rounded)
                 if rounded_loss <= max(loss * (1 + ALMOST_EQUAL), self.exact):
                     shown, loss = rounded, rounded_loss
         if np.isfinite(loss):
@@ -159,12 +153,12 @@ class _Bench:
         ranked = []
         for formula in formulas:
             shown = formula.simplify()
-            loss = loss_of(shown, self.X, self.y, self.weight)
+            loss = self.table.loss(shown)
             if np.isfinite(loss):
                 ranked.append((loss, len(ranked), shown))
         for rank, (loss, _, formula) in enumerate(sorted(ranked)):
             if rank < most and self.exact < loss < self.promising:
-                formula, _ = refit(formula, self.X, self.y, self.weight, max_evaluations=25)
+                formula, _ = refit(formula, self.table, max_evaluations=25)
             yield from self.finished(formula)
 
     def sums(

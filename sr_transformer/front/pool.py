@@ -1,0 +1,153 @@
+"""The pool of fitted formulas of one table: which are the same, and which are on the front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sr_transformer.expression import Expression
+
+ALMOST_EQUAL = 1e-6
+"""Relative difference of two losses that does not matter."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A fitted formula.
+
+    Parameters
+    ----------
+    expression : Expression
+    loss : float
+        Mean squared error on the training table, weighted where weights were given.
+    source : str
+        Who found it: ``"transformer"``, ``"pysr"``, ...
+    """
+
+    expression: Expression
+    loss: float
+    source: str
+
+    @property
+    def complexity(self) -> int:
+        """Number of operators, constants and variables, as PySR counts."""
+        return self.expression.complexity()
+
+
+class Pool:
+    """Fitted formulas of one table; what it shows of them is their Pareto front.
+
+    Iterating, indexing and ``len`` go over the front, simplest formula first.
+
+    Parameters
+    ----------
+    loss_floor : float
+        Losses below count as equal to it.
+    """
+
+    def __init__(self, loss_floor: float = 0.0) -> None:
+        self.loss_floor = loss_floor
+        self._pool: dict[tuple[str, ...], Candidate] = {}
+        self._front: list[Candidate] | None = None
+
+    # --- filling ------------------------------------------------------------------------------
+    def add(self, candidate: Candidate) -> bool:
+        """Add a formula; ``False`` where it brings nothing new.
+
+        Formulas that are equal after simplification, constants aside, are one: the better stays,
+        and of two almost equally good ones the shorter, then the earlier. Non-finite losses stay
+        out.
+        """
+        if not np.isfinite(candidate.loss):
+            return False
+        key = candidate.expression.simplify().symbols
+        known = self._pool.get(key)
+        if known is not None:
+            loss, known_loss = self._floored(candidate.loss), self._floored(known.loss)
+            better = loss < known_loss * (1 - ALMOST_EQUAL)
+            as_good = loss <= known_loss * (1 + ALMOST_EQUAL)
+            if not better and not (as_good and candidate.complexity < known.complexity):
+                return False
+        self._front = None
+        self._pool[key] = candidate
+        return True
+
+    def extend(self, candidates: Iterable[Candidate]) -> None:
+        """Add several formulas."""
+        for candidate in candidates:
+            self.add(candidate)
+
+    def remove(self, candidate: Candidate) -> None:
+        """Take a formula out of the pool; ``KeyError`` where it is not there."""
+        self._front = None
+        del self._pool[candidate.expression.simplify().symbols]
+
+    def replace(self, candidate: Candidate, fitted: Candidate) -> None:
+        """Put the same formula with other constants in the place of a candidate."""
+        self._front = None
+        self._pool[candidate.expression.simplify().symbols] = fitted
+
+    def keep(self, wanted: Callable[[Expression], bool]) -> None:
+        """Keep only what is wanted."""
+        self._front = None
+        self._pool = {k: c for k, c in self._pool.items() if wanted(c.expression)}
+
+    def _floored(self, loss: float) -> float:
+        return max(loss, self.loss_floor)
+
+    # --- the front ----------------------------------------------------------------------------
+    @property
+    def candidates(self) -> list[Candidate]:
+        """All formulas of the pool, by complexity and then loss."""
+        return sorted(self._pool.values(), key=lambda c: (c.complexity, c.loss))
+
+    @property
+    def front(self) -> list[Candidate]:
+        """The formulas that no simpler or equally simple one matches, simplest first."""
+        if self._front is None:
+            self._front = pareto(self.candidates, self.loss_floor)
+        return self._front
+
+    def ladder(self, n: int) -> list[Candidate]:
+        """The ``n`` best formulas over all complexities.
+
+        First the best of each complexity, then the second best of each, and so on, so that every
+        size is represented; all differ in more than their constants.
+        """
+        rank_at: dict[int, int] = {}
+        ranked = []
+        for candidate in self.candidates:
+            rank = rank_at.get(candidate.complexity, 0)
+            rank_at[candidate.complexity] = rank + 1
+            ranked.append((rank, candidate.complexity, candidate))
+        ranked.sort(key=lambda entry: entry[:2])
+        return [candidate for _, _, candidate in ranked[:n]]
+
+    def __len__(self) -> int:
+        return len(self.front)
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return iter(self.front)
+
+    def __getitem__(self, index: int) -> Candidate:
+        return self.front[index]
+
+
+def pareto(candidates: Iterable[Candidate], loss_floor: float = 0.0) -> list[Candidate]:
+    """Those that no simpler or equally simple one matches, simplest first.
+
+    Parameters
+    ----------
+    candidates : iterable of Candidate
+    loss_floor : float
+        Losses below count as equal to it.
+    """
+    front: list[Candidate] = []
+    best = np.inf
+    for candidate in sorted(candidates, key=lambda c: (c.complexity, c.loss)):
+        if max(candidate.loss, loss_floor) < best:
+            best = max(candidate.loss, loss_floor)
+            front.append(candidate)
+    return front
