@@ -9,7 +9,7 @@ import pytest
 from sr_transformer import SymbolicTransformerRegressor, propose
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
-from sr_transformer.proposal.closed import closed_form_candidates
+from sr_transformer.proposal.closed import FAMILIES, closed_form_candidates
 from sr_transformer.proposal.closed.subsets import best_subsets, normal_equations
 from sr_transformer.proposal.proposers import CLOSED_FORMS, PROPOSERS
 from sr_transformer.table.table import Table
@@ -148,6 +148,15 @@ def test_an_exact_short_law_ends_the_work_and_repeats_give_the_same():
     first, second = candidates_for(X, y), candidates_for(X, y)
     assert first == second
     assert {c.source for c in first} == set(CLOSED_FORMS)
+
+
+def test_a_further_family_needs_a_function_and_a_row(monkeypatch):
+    monkeypatch.setitem(
+        FAMILIES, "waves", lambda bench: bench.finished(Expression.parse("cos(0.5 * (x0 + x0))"))
+    )
+    X = inputs(50, 1)
+    (found,) = candidates_for(X, np.cos(X[:, 0]), proposers=["waves"])
+    assert (found.source, found.expression.symbols) == ("waves", ("cos", "x0"))
 
 
 def test_small_sets_of_terms_are_found_among_many():

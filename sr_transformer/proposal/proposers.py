@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sr_transformer.proposal.closed import FAMILIES
+
 TRANSFORMER = "transformer"
-CLOSED_FORMS = ("power-law", "linear", "polynomial", "rational", "additive", "link")
+CLOSED_FORMS = tuple(FAMILIES)
 REPAIR = "repair"
 """Makes new formulas out of those of the others."""
 

@@ -1,5 +1,85 @@
-"""Formulas in closed form: one module a family."""
+"""Formulas that need no network: one module a family, whose constants least squares give at once.
 
-from sr_transformer.proposal.closed.families import closed_form_candidates, is_settled
+A further family is a function of a :class:`~sr_transformer.proposal.closed.bench.Bench` in a module
+of its own, and a row of :data:`FAMILIES`. Together they take a fraction of the time of the
+Transformer's draws.
+"""
 
-__all__ = ["closed_form_candidates", "is_settled"]
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from sr_transformer.front.pool import Candidate
+from sr_transformer.proposal.closed import links, power_laws, ratios, sums
+from sr_transformer.proposal.closed.bench import Bench, Fitted
+from sr_transformer.table.table import Table
+
+FAMILIES: dict[str, Callable[[Bench], Iterator[Fitted]]] = {
+    "power-law": power_laws.power_laws,
+    "linear": sums.linear,
+    "polynomial": sums.polynomials,
+    "rational": ratios.ratios,
+    "additive": sums.additive,
+    "link": links.links,
+}
+"""What writes the formulas, by the proposers' names and in their order."""
+
+_SHORT = 9  # complexity up to which an exact formula ends the search for others
+
+
+def closed_form_candidates(
+    table: Table,
+    columns: Sequence[int],
+    *,
+    proposers: Sequence[str],
+    operators: frozenset[str],
+    maxsize: int,
+    exact: float,
+    deadline: float = np.inf,
+) -> list[Candidate]:
+    """Let the closed-form proposers among ``proposers`` write formulas for a table.
+
+    Parameters
+    ----------
+    table : Table
+    columns : sequence of int
+        Columns that matter, for all proposers but the linear one, which uses all.
+    proposers : sequence of str
+        Names of proposers; each is the source of its candidates.
+    operators, maxsize
+        What the candidates may use, and how long they may be.
+    exact : float
+        Loss at which a formula explains everything.
+    deadline : float
+        Value of ``time.perf_counter()`` after which no further proposer starts.
+
+    Returns
+    -------
+    list of Candidate
+        With finite losses; none twice from the same proposer.
+    """
+    bench = Bench(table, columns, operators, maxsize, exact)
+    candidates: list[Candidate] = []
+    for name, family in FAMILIES.items():
+        if name not in proposers or time.perf_counter() > deadline:
+            continue
+        best: dict[tuple[str, ...], Candidate] = {}
+        with np.errstate(all="ignore"):
+            for formula, loss in family(bench):
+                if formula.symbols not in best or loss < best[formula.symbols].loss:
+                    best[formula.symbols] = Candidate(formula, loss, name)
+        candidates += best.values()
+        if any(is_settled(candidate, exact) for candidate in candidates):
+            break
+    return candidates
+
+
+def is_settled(candidate: Candidate, exact: float) -> bool:
+    """Whether a candidate explains everything and is short, so that no better one need be sought.
+
+    A long one may be the expansion of a shorter law, such as ``(a + b) ^ 3``.
+    """
+    return candidate.loss <= exact and candidate.complexity <= _SHORT

@@ -38,43 +38,36 @@ def curves(X: Array, y: Array, root: Array, column: int) -> Iterator[Expression]
     if not span > 0:
         return
     weight = root**2 / np.sum(root**2)
+
+    def best(symbols: tuple[str, ...], grid: Array, values: Array) -> Expression:
+        """The curve of ``values`` (n_rows, n_curves) that correlates most with y."""
+        mean = weight @ values
+        centred = values - mean
+        covariance = (weight * (y - weight @ y)) @ centred
+        variance = weight @ (centred * centred)
+        place = _largest(covariance**2 / variance)
+        factor = covariance[place] / variance[place]
+        constants = factor, *np.atleast_1d(grid[..., place]), weight @ y - factor * mean[place]
+        return Expression(("+", "*", "c", *symbols, "c"), constants)
+
     with np.errstate(all="ignore"):
         rates = np.concatenate([-_RATES, _RATES]) / span
-        rate, factor, offset = _best(np.exp(np.outer(x, rates)), rates, y, weight)
-        yield _curve(["exp", "*", "c", name], factor, [rate], offset)
-        rates = _RATES / np.max(x * x)
-        rate, factor, offset = _best(np.exp(np.outer(x * x, -rates)), -rates, y, weight)
-        yield _curve(["exp", "*", "c", "square", name], factor, [rate], offset)
+        yield best(("exp", "*", "c", name), rates, np.exp(np.outer(x, rates)))
+        rates = -_RATES / np.max(x * x)
+        yield best(("exp", "*", "c", "square", name), rates, np.exp(np.outer(x * x, rates)))
         if low > 0:
-            power, factor, offset = _best(x[:, None] ** _POWERS, _POWERS, y, weight)
-            yield _curve(["^", name, "c"], factor, [power], offset)
+            yield best(("^", name, "c"), _POWERS, x[:, None] ** _POWERS)
         shifts = span / _RATES - low
-        shift, factor, offset = _best(np.log(x[:, None] + shifts), shifts, y, weight)
-        yield _curve(["log", "+", name, "c"], factor, [shift], offset)
-        steepness = np.repeat(_STEEPNESS / span, len(_CENTRES))
-        centres = np.tile(low + _CENTRES * span, len(_STEEPNESS))
-        grid = np.stack([steepness, -steepness * centres], axis=1)
-        (rate, shift), factor, offset = _best(
-            np.tanh(np.outer(x, grid[:, 0]) + grid[:, 1]), grid, y, weight
-        )
-        yield _curve(["tanh", "+", "*", "c", name, "c"], factor, [rate, shift], offset)
+        yield best(("log", "+", name, "c"), shifts, np.log(x[:, None] + shifts))
+        rates = np.repeat(_STEEPNESS / span, len(_CENTRES))
+        shifts = -rates * np.tile(low + _CENTRES * span, len(_STEEPNESS))
+        values = np.tanh(np.outer(x, rates) + shifts)
+        yield best(("tanh", "+", "*", "c", name, "c"), np.stack([rates, shifts]), values)
         yield from _sine(x, name, y, weight, np.pi * _HALF_WAVES / span)
 
 
-def _best(values: Array, rates: Array, y: Array, weight: Array) -> tuple:
-    """The rate whose curve correlates most with y, and its factor and offset."""
-    mean = weight @ values
-    centred = values - mean
-    covariance = (weight * (y - weight @ y)) @ centred
-    variance = weight @ (centred * centred)
-    share = covariance**2 / variance
-    best = int(np.argmax(np.where(np.isfinite(share), share, -1.0)))
-    factor = covariance[best] / variance[best]
-    return rates[best], factor, float(weight @ y) - factor * mean[best]
-
-
-def _curve(symbols: list[str], factor: float, inner: list[float], offset: float) -> Expression:
-    return Expression(["+", "*", "c", *symbols, "c"], [factor, *inner, offset])
+def _largest(shares: Array) -> int:
+    return int(np.argmax(np.where(np.isfinite(shares), shares, -1.0)))
 
 
 def _sine(x: Array, name: str, y: Array, weight: Array, rates: Array) -> Iterator[Expression]:
@@ -88,10 +81,8 @@ def _sine(x: Array, name: str, y: Array, weight: Array, rates: Array) -> Iterato
     determinant = ss * cc - sc * sc
     a, b = (cc * sy - sc * cy) / determinant, (ss * cy - sc * sy) / determinant
     share = np.where(determinant > 1e-9 * ss * cc, a * sy + b * cy, -1.0)
-    best = int(np.argmax(np.where(np.isfinite(share), share, -1.0)))
+    best = _largest(share)
     amplitude = float(np.hypot(a[best], b[best]))
     if np.isfinite(amplitude) and amplitude > 0:
-        shift = float(np.arctan2(b[best], a[best]))
-        yield _curve(
-            ["sin", "+", "*", "c", name, "c"], amplitude, [rates[best], shift], float(weight @ y)
-        )
+        constants = amplitude, rates[best], np.arctan2(b[best], a[best]), weight @ y
+        yield Expression(("+", "*", "c", "sin", "+", "*", "c", name, "c", "c"), constants)
