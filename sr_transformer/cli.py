@@ -399,22 +399,15 @@ def _evaluate(
         numbers = tuple(int(number) for number in draws.split(","))
     except ValueError:
         fail(f"--draws is {draws!r}; give whole numbers with commas between them.")
-    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
-
     from sr_transformer.evaluation.card import markdown_table, rich_table, write_card
     from sr_transformer.evaluation.recovery import evaluate_recovery
     from sr_transformer.model.checkpoint import load_model
 
-    columns = (
-        *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )  # fmt: skip
     model = load_model(checkpoint, device)
-    with shown_warnings(), Progress(*columns, console=error_console(), transient=True) as bar:
-        task = bar.add_task("problems", total=problems)
+    with shown_warnings():
         evaluation = evaluate_recovery(
             model.path, n_problems=problems, draws=numbers, seconds=seconds, device=device,
-            n_jobs=workers, out=out, report=lambda done: bar.update(task, completed=done),
+            n_jobs=workers, out=out, console=error_console(),
         )  # fmt: skip
     done = len(evaluation.outcomes)
     if done < problems:

@@ -10,21 +10,23 @@ import pytest
 from rich.console import Console
 
 from sr_transformer.evaluation import suite
-from sr_transformer.evaluation.judging import fraction_unexplained, has_form_of_law
+from sr_transformer.evaluation.judging import fraction_unexplained, is_law
 from sr_transformer.evaluation.methods import (
     METHODS,
+    Answer,
+    Ours,
     UnknownMethodError,
     expression_of_gplearn,
-    make_method,
+    find_method,
 )
 from sr_transformer.evaluation.problems import (
     UNSEEN_ROWS,
     CatalogueError,
-    Table,
+    Problem,
     Variable,
     read_catalogue,
 )
-from sr_transformer.evaluation.suite import Settings, read_results, run
+from sr_transformer.evaluation.suite import Settings, run
 from sr_transformer.expression import Expression
 
 pytest.importorskip("yaml")
@@ -96,35 +98,36 @@ def test_whole_numbers_and_both_signs():
 
 
 def test_undefined_rows_are_drawn_again(catalogue):
-    table = read_catalogue(catalogue)[1].table(rows=40, noise=0.0, seed=0)
-    assert table.X.shape == (40, 2)
-    assert table.X_unseen.shape == (UNSEEN_ROWS, 2)
-    assert np.all(table.X[:, 0] >= 0)
-    assert np.all(np.isfinite(table.y))
+    problem = read_catalogue(catalogue)[1].problem(rows=40, noise=0.0, seed=0)
+    assert problem.X.shape == (40, 2)
+    assert problem.X_unseen.shape == (UNSEEN_ROWS, 2)
+    assert np.all(problem.X[:, 0] >= 0)
+    assert np.all(np.isfinite(problem.y))
+    assert not problem.noisy
 
 
 def test_a_formula_that_is_never_finite_is_reported(tmp_path):
     path = write(tmp_path / "bad.yaml", CATALOGUE.replace("sqrt(v1)", "sqrt(v1 - 2)"))
     with pytest.raises(CatalogueError, match="bad/root: only 0 of 5 rows"):
-        read_catalogue(path)[1].table(rows=5, noise=0.0, seed=0)
+        read_catalogue(path)[1].problem(rows=5, noise=0.0, seed=0)
 
 
 def test_tables_depend_on_the_seed_alone(catalogue):
-    problem = read_catalogue(catalogue)[0]
-    first, again = (problem.table(rows=20, noise=0.1, seed=3) for _ in range(2))
-    other = problem.table(rows=20, noise=0.1, seed=4)
+    law = read_catalogue(catalogue)[0]
+    first, again = (law.problem(rows=20, noise=0.1, seed=3) for _ in range(2))
+    other = law.problem(rows=20, noise=0.1, seed=4)
     np.testing.assert_array_equal(first.X, again.X)
     np.testing.assert_array_equal(first.y, again.y)
     assert not np.array_equal(first.X, other.X)
 
 
 def test_noise_is_a_share_of_the_spread_and_spares_the_unseen_rows(catalogue):
-    problem = read_catalogue(catalogue)[0]
-    table = problem.table(rows=4000, noise=0.1, seed=0)
-    clean = problem.truth.evaluate(table.X)
-    assert np.std(table.y - clean) / np.std(clean) == pytest.approx(0.1, rel=0.1)
-    np.testing.assert_array_equal(table.clean, clean)
-    np.testing.assert_array_equal(table.y_unseen, problem.truth.evaluate(table.X_unseen))
+    problem = read_catalogue(catalogue)[0].problem(rows=4000, noise=0.1, seed=0)
+    clean = problem.truth.evaluate(problem.X)
+    assert problem.noisy
+    assert np.std(problem.y - clean) / np.std(clean) == pytest.approx(0.1, rel=0.1)
+    np.testing.assert_array_equal(problem.clean, clean)
+    np.testing.assert_array_equal(problem.y_unseen, problem.truth.evaluate(problem.X_unseen))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +167,7 @@ def test_a_missing_catalogue_is_named(tmp_path):
     ],
 )  # fmt: skip
 def test_methods_answer_with_a_formula_within_the_time(name):
-    method = make_method(name)
+    method = find_method(name)
     if reason := method.unusable_reason():
         pytest.skip(reason)
     method.prepare()
@@ -185,7 +188,7 @@ def test_methods_answer_with_a_formula_within_the_time(name):
 
 def test_an_unknown_method_is_refused_with_the_known_ones():
     with pytest.raises(UnknownMethodError, match="no method 'magic'; there are none, transformer"):
-        make_method("magic")
+        find_method("magic")
 
 
 # --- runs -----------------------------------------------------------------------------------------
@@ -210,8 +213,6 @@ class Counting:
         pass
 
     def fit(self, X, y, *, seconds, seed):
-        from sr_transformer.evaluation.methods import Answer
-
         self.calls += 1
         if np.any(X < 0):
             raise RuntimeError("no negative numbers here")
@@ -222,7 +223,7 @@ class Counting:
 @pytest.fixture
 def counting(monkeypatch):
     method = Counting()
-    monkeypatch.setitem(METHODS, "counting", lambda: method)
+    monkeypatch.setitem(METHODS, "counting", method)
     return method
 
 
@@ -241,7 +242,7 @@ def test_other_settings_are_run_anew(catalogue, tmp_path, counting):
     run([catalogue], ["counting"], settings=QUICK, out=out)
     run([catalogue], ["counting"], settings=Settings(seconds=0.5, rows=31), out=out)
     assert counting.calls == 4
-    assert len(read_results(out)) == 4
+    assert len(out.read_text().splitlines()) == 4
 
 
 def test_another_version_of_a_method_is_run_anew(catalogue, tmp_path, counting):
@@ -260,7 +261,7 @@ def test_a_run_stopped_in_the_middle_of_a_line_goes_on(catalogue, tmp_path, coun
     out.write_bytes(whole[:-40])
     run([catalogue], ["counting"], settings=QUICK, out=out)
     assert counting.calls == 3
-    assert len(read_results(out)) == 2
+    assert len(out.read_text().splitlines()) == 2
 
 
 def test_a_file_of_something_else_is_not_appended_to(catalogue, tmp_path, counting):
@@ -283,13 +284,49 @@ def test_a_method_that_cannot_run_is_reported_and_left_out(catalogue, tmp_path, 
         def unusable_reason(self):
             return "it is not there"
 
-    monkeypatch.setitem(METHODS, "absent", Absent)
+    monkeypatch.setitem(METHODS, "absent", Absent())
     console = Console(record=True, width=100, file=(tmp_path / "log").open("w"))
     results = run(
         [catalogue], ["absent"], settings=QUICK, out=tmp_path / "r.jsonl", console=console
     )
     assert results == []
     assert "absent is not available and is left out: it is not there" in console.export_text()
+
+
+def test_an_interrupted_fit_ends_the_run_and_is_measured_again(catalogue, tmp_path, monkeypatch):
+    class Interrupted(Counting):
+        def fit(self, X, y, **settings):
+            self.calls += 1
+            law = Expression.parse("2 * x0 * x1")
+            return Answer(law.evaluate, "2*x0*x1", 5, law, interrupted=self.calls == 2)
+
+    method = Interrupted()
+    monkeypatch.setitem(METHODS, "counting", method)
+    out = tmp_path / "results.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        run([catalogue], ["counting"], settings=QUICK, out=out)
+    assert [json.loads(line)["problem"] for line in out.read_text().splitlines()] == ["product"]
+    results = run([catalogue], ["counting"], settings=QUICK, out=out)
+    assert [result["problem"] for result in results] == ["product", "root"]
+    assert method.calls == 3
+
+
+def test_our_methods_say_whether_the_keyboard_ended_their_fit(monkeypatch):
+    from sr_transformer import SymbolicTransformerRegressor
+
+    fit = SymbolicTransformerRegressor.fit
+
+    def interrupted_fit(self, X, y):
+        fit(self, X, y).interrupted_ = True
+        return self
+
+    X = np.random.default_rng(0).uniform(1.0, 3.0, (30, 1))
+    method = Ours("lines", proposers=["linear"])
+    assert not method.fit(X, 2 * X[:, 0], seconds=1.0, seed=0).interrupted
+    monkeypatch.setattr(SymbolicTransformerRegressor, "fit", interrupted_fit)
+    assert method.fit(X, 2 * X[:, 0], seconds=1.0, seed=0).interrupted
+    with pytest.raises(KeyboardInterrupt):
+        method.prepare()
 
 
 def test_the_summary_counts_what_was_recovered(catalogue, tmp_path, counting):
@@ -307,12 +344,13 @@ def test_the_summary_counts_what_was_recovered(catalogue, tmp_path, counting):
 )
 def test_unexplained_variance(predicted, unexplained):
     y = np.array([1.0, 2.0, 3.0])
-    table = Table(y[:, None], y, y, y[:, None], y)
-    assert fraction_unexplained(np.array(predicted), table) == unexplained
+    law = Expression.parse("x0")
+    problem = Problem(y[:, None], y, y, y[:, None], y, law, noisy=False)
+    assert fraction_unexplained(np.array(predicted), problem) == unexplained
 
 
 @pytest.mark.parametrize(
-    ("formula", "is_law"),
+    ("formula", "counts"),
     [
         ("2.1 * x0 * x1", True),
         ("x0 * x1 / 0.49", True),
@@ -324,9 +362,22 @@ def test_unexplained_variance(predicted, unexplained):
         ("2.1 * log(-x0)", False),
     ],
 )
-def test_with_noise_the_form_counts_and_nothing_may_be_superfluous(catalogue, formula, is_law):
-    table = read_catalogue(catalogue)[0].table(rows=50, noise=0.1, seed=0)
-    assert has_form_of_law(Expression.parse(formula), table) is is_law
+def test_with_noise_the_form_counts_and_nothing_may_be_superfluous(catalogue, formula, counts):
+    problem = read_catalogue(catalogue)[0].problem(rows=50, noise=0.1, seed=0)
+    assert is_law(Expression.parse(formula), problem) is counts
+
+
+def test_a_term_too_many_counts_where_it_is_allowed(catalogue):
+    problem = read_catalogue(catalogue)[0].problem(rows=50, noise=0.1, seed=0)
+    longer = Expression.parse("2.1 * x0 * x1 + 0.01")
+    assert is_law(longer, problem, superfluous=True)
+    assert not is_law(Expression.parse("2.1 * x0 + x1"), problem, superfluous=True)
+
+
+def test_without_noise_the_values_count(catalogue):
+    problem = read_catalogue(catalogue)[0].problem(rows=50, noise=0.0, seed=0)
+    assert is_law(Expression.parse("2 * x0 * x1"), problem)
+    assert not is_law(Expression.parse("2.1 * x0 * x1"), problem)
 
 
 def test_a_noisy_problem_is_recovered_by_its_form(catalogue, tmp_path, counting):

@@ -11,19 +11,20 @@ from typer.testing import CliRunner
 
 from sr_transformer.cli import app
 from sr_transformer.errors import CheckpointError
+from sr_transformer.evaluation import recovery
 from sr_transformer.evaluation.card import BY_HAND, markdown_table, write_card
+from sr_transformer.evaluation.judging import holds_law
 from sr_transformer.evaluation.recovery import (
     Evaluation,
     Outcome,
     evaluate_recovery,
-    is_recovered,
     make_problem,
 )
 from sr_transformer.expression import Expression
-from sr_transformer.front.hall_of_fame import Candidate
 from sr_transformer.model.checkpoint import load_model, save_model
 from sr_transformer.model.transformer import PRESETS, Transformer
 from sr_transformer.prior.holdout import held_out_suites
+from sr_transformer.proposal.proposing import Proposal
 
 VALIDATION = {
     "loss": 1.25, "token_accuracy": 0.5, "formula_accuracy": 0.125, "formula_loss": 9.0,
@@ -53,13 +54,13 @@ def evaluation_of(*outcomes, n_asked=None, draws=DRAWS):
 @pytest.mark.parametrize("index", range(6))
 def test_a_problem_is_always_the_same_and_its_formula_explains_it(index):
     problem, again = make_problem(index), make_problem(index)
-    assert problem.expression == again.expression
+    assert problem.truth == again.truth
     assert np.array_equal(problem.X, again.X)
     assert np.array_equal(problem.y, again.y)
     assert 8 <= len(problem.y) <= 1024
     assert problem.X_unseen.shape == (256, problem.X.shape[1])
-    assert np.array_equal(problem.expression.evaluate(problem.X), problem.clean)
-    assert np.array_equal(problem.expression.evaluate(problem.X_unseen), problem.y_unseen)
+    assert np.array_equal(problem.truth.evaluate(problem.X), problem.clean)
+    assert np.array_equal(problem.truth.evaluate(problem.X_unseen), problem.y_unseen)
     assert problem.noisy == (index % 2 == 1)
     assert problem.noisy != np.allclose(problem.y, problem.clean, rtol=1e-6)
 
@@ -67,26 +68,23 @@ def test_a_problem_is_always_the_same_and_its_formula_explains_it(index):
 @pytest.mark.parametrize("index", range(4))
 def test_the_formula_itself_counts_and_a_constant_does_not(index):
     problem = make_problem(index)
-    constant = Candidate(Expression(["c"], [float(problem.y.mean())]), 0.0, "test")
-    assert is_recovered([constant, Candidate(problem.expression, 1.0, "test")], problem)
-    assert not is_recovered([constant], problem)
+    constant = Expression(["c"], [float(problem.y.mean())])
+    assert holds_law([constant, problem.truth], problem)
+    assert not holds_law([constant], problem)
 
 
 def test_with_noise_the_form_counts_and_without_it_the_values():
     for index, noisy in ((12, False), (3, True)):
         problem = make_problem(index)
         assert problem.noisy is noisy
-        moved = [1.01 * c for c in problem.expression.constants]
-        candidate = Candidate(problem.expression.with_constants(moved), 1.0, "test")
-        assert is_recovered([candidate], problem) is noisy
+        moved = [1.01 * c for c in problem.truth.constants]
+        assert holds_law([problem.truth.with_constants(moved)], problem) is noisy
 
 
 # --- the measurement ------------------------------------------------------------------------------
 def test_the_evaluation_is_repeatable_whatever_the_number_of_processes(checkpoint):
     settings = {"n_problems": 2, "draws": (2, 4), "device": "cpu"}
-    done = []
-    one = evaluate_recovery(checkpoint, **settings, report=done.append)
-    assert done == [1, 2]
+    one = evaluate_recovery(checkpoint, **settings)
     assert one.n_asked == 2
     assert [outcome.noisy for outcome in one.outcomes] == [False, True]
     for outcome in one.outcomes:
@@ -96,11 +94,9 @@ def test_the_evaluation_is_repeatable_whatever_the_number_of_processes(checkpoin
 
 
 def test_an_easy_problem_is_recovered_within_the_first_draws(checkpoint):
-    from sr_transformer.evaluation.recovery import solve
-
     # Problem 14 is a sum of two variables: repair finds it, whoever drew two formulas.
-    assert make_problem(14).expression.symbols == ("+", "x0", "x1")
-    outcome = solve(14, str(checkpoint), "cpu", (2, 4))
+    assert make_problem(14).truth.symbols == ("+", "x0", "x1")
+    outcome = recovery.solve(14, str(checkpoint), "cpu", (2, 4))
     assert outcome[:3] == (3, 2, False)
     assert outcome.needed[2:] == (2, 2)
 
@@ -119,9 +115,7 @@ def test_a_stopped_evaluation_goes_on_from_its_file(checkpoint, tmp_path):
     # What was measured is believed; what was cut off by a crash is measured again.
     first["needed"] = [2, None, 2, 4]
     settings["out"].write_text(f"{json.dumps(first)}\n{json.dumps(second)[:-9]}")
-    done = []
-    whole = evaluate_recovery(checkpoint, n_problems=3, **settings, report=done.append)
-    assert done == [2, 3]
+    whole = evaluate_recovery(checkpoint, n_problems=3, **settings)
     assert whole.outcomes[0].needed == (2, None, 2, 4)
     assert list(whole.outcomes[1].needed) == second["needed"]
     assert len(settings["out"].read_text().splitlines()) == 3
@@ -154,12 +148,29 @@ def test_a_file_of_something_else_is_refused(checkpoint, tmp_path):
     assert path.read_text() == "x,y\n1,2\n"
 
 
-def test_a_file_that_cannot_be_written_is_said_before_the_first_problem(checkpoint, tmp_path):
-    done = []
+def test_a_file_that_cannot_be_written_is_said_before_the_first_problem(
+    checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(recovery, "solve", lambda *_: pytest.fail("a problem was begun"))
     out = tmp_path / "nowhere" / "outcomes.jsonl"
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        evaluate_recovery(checkpoint, n_problems=1, out=out, report=done.append)
-    assert done == []
+        evaluate_recovery(checkpoint, n_problems=1, out=out)
+
+
+def test_an_interrupted_problem_ends_the_evaluation_and_is_not_written(
+    checkpoint, tmp_path, monkeypatch
+):
+    def propose(X, y, **settings):
+        assert len(y) in sizes
+        return Proposal([], (0,), interrupted=len(y) == sizes[1])
+
+    sizes = [len(make_problem(index).y) for index in range(2)]
+    monkeypatch.setattr(recovery, "propose_candidates", propose)
+    settings = {"n_problems": 3, "draws": (2,), "device": "cpu", "out": tmp_path / "outcomes.jsonl"}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_recovery(checkpoint, **settings)
+    (line,) = settings["out"].read_text().splitlines()
+    assert json.loads(line)["problem"] == 0
 
 
 @pytest.mark.parametrize(

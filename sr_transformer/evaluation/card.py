@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from sr_transformer.evaluation.recovery import METHODS, Evaluation, Row
+from sr_transformer.evaluation.recovery import COLUMNS, Evaluation, Row
 from sr_transformer.expression.language import ARITHMETIC, DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.model.checkpoint import LoadedModel, write_atomically
 from sr_transformer.model.statistics import N_COLUMN_STATISTICS, N_TABLE_STATISTICS
@@ -23,8 +23,8 @@ BY_HAND = "<!-- What follows is not overwritten by sr-transformer train --evalua
 _ENOUGH = 20  # problems of a kind from which on its share is called weak
 _WORST = 3
 _WIDTH = 100
-_REPAIRED = METHODS.index("model, repaired")
-_WITHOUT_MODEL = METHODS.index("no model, repaired")
+_REPAIRED = COLUMNS.index("model, repaired")
+_WITHOUT_MODEL = COLUMNS.index("no model, repaired")
 
 # What the metadata mean by a version of the prior.
 _PRIOR = {
@@ -44,7 +44,7 @@ def rich_table(evaluation: Evaluation) -> Table:
 
     table = Table(title=_title(evaluation), title_justify="left")
     table.add_column("problems")
-    for name in ("number", *METHODS):
+    for name in ("number", *COLUMNS):
         table.add_column(name, justify="right")
     for row in evaluation.rows:
         table.add_row(*_cells(row))
@@ -54,7 +54,7 @@ def rich_table(evaluation: Evaluation) -> Table:
 
 def markdown_table(evaluation: Evaluation) -> str:
     """The evaluation as a table in Markdown."""
-    heads = ("problems", "number", *METHODS)
+    heads = ("problems", "number", *COLUMNS)
     lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
     lines += ["| " + " | ".join(_cells(row)) + " |" for row in evaluation.rows]
     return f"{_title(evaluation)}:\n\n" + "\n".join(lines)

@@ -18,7 +18,7 @@ from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import DEFAULT_UNARY
 from sr_transformer.prior.stream import PRIOR_VERSION
-from sr_transformer.proposal.draw import PriorSampler
+from sr_transformer.proposal.draw import PriorSampler, Sampler
 from sr_transformer.proposal.proposers import CLOSED_FORMS, PROPOSERS, REPAIR, TRANSFORMER
 from sr_transformer.proposal.proposing import Proposal
 
@@ -45,6 +45,8 @@ class Answer:
         The same formula in our language.
     timings : dict of str to float
         Seconds by stage, where the method tells.
+    interrupted : bool
+        Whether the keyboard cut it short, so that it tells nothing about the method.
     """
 
     predict: Callable[[Array], Array]
@@ -52,6 +54,7 @@ class Answer:
     complexity: int
     expression: Expression
     timings: dict[str, float] = field(default_factory=dict)
+    interrupted: bool = False
 
 
 class Method(Protocol):
@@ -79,146 +82,94 @@ class Method(Protocol):
 
 
 class Ours:
-    """:class:`SymbolicTransformerRegressor` with one of its engines.
+    """:class:`SymbolicTransformerRegressor`, whole or in part.
+
+    It draws formulas until the time is used or the table is explained exactly, or goes on with an
+    engine.
 
     Parameters
     ----------
-    search : str
-        The estimator's parameter, and the method's name.
+    name : str
+        The method's name.
+    engine : str or None
+        The estimator's ``search``; without one the proposals are the answer.
+    proposers : sequence of str
+        None: the engine has all of the time and no formulas to start from.
+    sampler : Sampler, optional
+        What stands in the place of the network.
     """
 
-    def __init__(self, search: str) -> None:
-        self.name = search
+    def __init__(
+        self,
+        name: str,
+        engine: str | None = None,
+        proposers: Sequence[str] = PROPOSERS,
+        sampler: Sampler | None = None,
+    ) -> None:
+        self.name = name
+        self.engine = engine
+        self.proposers = tuple(proposers)
+        self.sampler = sampler
 
     def unusable_reason(self) -> str | None:
         """Why the engine cannot run here."""
         from sr_transformer.engines.operon.engine import OperonEngine
         from sr_transformer.engines.pysr.engine import PySREngine
 
-        return {"pysr": PySREngine, "operon": OperonEngine}[self.name]().unusable_reason()
+        engines = {"pysr": PySREngine, "operon": OperonEngine}
+        return engines[self.engine]().unusable_reason() if self.engine else None
 
     def version(self) -> str:
-        """This release and a hash of the weights; the engine's release where there is one."""
-        return f"{__version__} {_weights()} {_release(self.name)}"
+        """This release, what the drawn formulas come from, and the engine's release."""
+        parts = [__version__]
+        if TRANSFORMER in self.proposers:
+            parts.append(f"prior {PRIOR_VERSION}" if self.sampler else _weights())
+        if self.engine:
+            package = {"operon": "pyoperon"}.get(self.engine, self.engine)
+            parts.append(f"{package} {metadata.version(package)}")
+        return " ".join(parts)
 
     def prepare(self) -> None:
         """Load the network, and start the engine."""
         # Noise: a table that a proposed formula explains would not be searched.
         X, y = np.random.default_rng(0).normal(size=(2, 30))
-        self._estimator(seconds=2.0, seed=0, n_candidates=8).fit(X[:, None], y)
+        if self.fit(X[:, None], y, seconds=2.0, seed=0, n_candidates=8).interrupted:
+            raise KeyboardInterrupt
 
-    def fit(self, X: Array, y: Array, *, seconds: float, seed: int) -> Answer:
+    def fit(
+        self, X: Array, y: Array, *, seconds: float, seed: int, n_candidates: int | None = None
+    ) -> Answer:
         """Fit the estimator, and answer with the formula that it selects."""
-        model = self._estimator(seconds=seconds, seed=seed).fit(X, y)
+        model = _Regressor(
+            self.engine or "none",
+            n_candidates=n_candidates,
+            proposers=self.proposers or PROPOSERS,
+            timeout_in_seconds=seconds,
+            # PySR would run on one core with a seed.
+            random_state=None if self.engine == "pysr" else seed,
+        )
+        model.method = self
+        model.fit(X, y)
         hall = model.hall_of_fame_
         best = hall.front[hall.select()]
         return Answer(
-            best.expression.evaluate, best.expression.to_text(), best.complexity,
-            best.expression, model.timings_,
-        )  # fmt: skip
-
-    def _estimator(
-        self, *, seconds: float, seed: int, n_candidates: int | None = None
-    ) -> SymbolicTransformerRegressor:
-        return SymbolicTransformerRegressor(
-            self.name, n_candidates=n_candidates, timeout_in_seconds=seconds,
-            random_state=_seed_of(self.name, seed),
+            best.expression.evaluate, best.expression.to_text(), best.complexity, best.expression,
+            model.timings_, interrupted=getattr(model, "interrupted_", False),
         )  # fmt: skip
 
 
-class Proposing(Ours):
-    """The estimator without a search engine and with some or all of its proposers.
+class _Regressor(SymbolicTransformerRegressor):
+    """The estimator with another sampler, or without proposals; all else is the same."""
 
-    It draws formulas until the time is used or the table is explained exactly.
+    method: Ours
 
-    Parameters
-    ----------
-    name : str
-        The method's name.
-    proposers : sequence of str
-    """
+    def _sampler(self) -> Sampler:
+        return self.method.sampler or super()._sampler()
 
-    def __init__(self, name: str, proposers: Sequence[str]) -> None:
-        super().__init__(name)
-        self.proposers = tuple(proposers)
-
-    def unusable_reason(self) -> str | None:
-        """Always ``None``: nothing but this package is needed."""
-        return None
-
-    def version(self) -> str:
-        """This release and, where the network is asked, a hash of the weights."""
-        return f"{__version__} {_weights()}" if TRANSFORMER in self.proposers else __version__
-
-    def _estimator(
-        self, *, seconds: float, seed: int, n_candidates: int | None = None
-    ) -> SymbolicTransformerRegressor:
-        return SymbolicTransformerRegressor(
-            "none", n_candidates=n_candidates, proposers=self.proposers,
-            timeout_in_seconds=seconds, random_state=seed,
-        )  # fmt: skip
-
-
-class WithoutModel(Proposing):
-    """``transformer`` with formulas from the prior: what learning adds."""
-
-    def __init__(self) -> None:
-        super().__init__("prior", [TRANSFORMER, REPAIR])
-
-    def version(self) -> str:
-        """This release and that of the prior."""
-        return f"{__version__} prior {PRIOR_VERSION}"
-
-    def _estimator(
-        self, *, seconds: float, seed: int, n_candidates: int | None = None
-    ) -> SymbolicTransformerRegressor:
-        return _PriorRegressor(
-            "none", n_candidates=n_candidates, proposers=self.proposers,
-            timeout_in_seconds=seconds, random_state=seed,
-        )  # fmt: skip
-
-
-class _PriorRegressor(SymbolicTransformerRegressor):
-    """The estimator with the prior in the place of the network, and without a search engine."""
-
-    def _sampler(self) -> PriorSampler:
-        return PriorSampler()
-
-
-class Alone(Ours):
-    """An engine as the estimator runs it, for all of the time and without formulas to start from.
-
-    Parameters
-    ----------
-    engine : str
-        The method whose engine it is.
-    """
-
-    def __init__(self, engine: str) -> None:
-        super().__init__(f"{engine}-alone")
-        self.engine = engine
-
-    def unusable_reason(self) -> str | None:
-        """Why the engine cannot run here."""
-        return Ours(self.engine).unusable_reason()
-
-    def version(self) -> str:
-        """This release and the engine's; no weights are in use."""
-        return f"{__version__} {_release(self.engine)}"
-
-    def _estimator(
-        self, *, seconds: float, seed: int, n_candidates: int | None = None
-    ) -> SymbolicTransformerRegressor:
-        return _UnseededRegressor(
-            self.engine, timeout_in_seconds=seconds, random_state=_seed_of(self.engine, seed)
-        )
-
-
-class _UnseededRegressor(SymbolicTransformerRegressor):
-    """The estimator without proposals: scaling, refit and selection are the same."""
-
-    def _propose(self, *_: Any, **__: Any) -> Proposal:
-        return Proposal([], (), interrupted=False)
+    def _propose(self, *arguments: Any, **settings: Any) -> Proposal:
+        if not self.method.proposers:
+            return Proposal([], (), interrupted=False)
+        return super()._propose(*arguments, **settings)
 
 
 class GPLearn:
@@ -324,17 +275,6 @@ def _gplearn_functions() -> list[Any]:
     return functions
 
 
-def _release(engine: str) -> str:
-    """Name and version of an engine's package."""
-    package = {"operon": "pyoperon"}.get(engine, engine)
-    return f"{package} {metadata.version(package)}"
-
-
-def _seed_of(engine: str, seed: int) -> int | None:
-    """The estimator's seed; none for PySR, which would run on one core with it."""
-    return None if engine == "pysr" else seed
-
-
 @cache
 def _weights() -> str:
     """Short hash of the default checkpoint."""
@@ -343,28 +283,32 @@ def _weights() -> str:
     return weights_hash(default_checkpoint())
 
 
-METHODS: dict[str, Callable[[], Method]] = {
-    "none": lambda: Proposing("none", PROPOSERS),
-    "transformer": lambda: Proposing("transformer", [TRANSFORMER, REPAIR]),
-    "closed-forms": lambda: Proposing("closed-forms", [*CLOSED_FORMS, REPAIR]),
-    "pysr": lambda: Ours("pysr"),
-    "operon": lambda: Ours("operon"),
-    "pysr-alone": lambda: Alone("pysr"),
-    "operon-alone": lambda: Alone("operon"),
-    "prior": WithoutModel,
-    "gplearn": GPLearn,
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Ours("none"),
+        Ours("transformer", proposers=(TRANSFORMER, REPAIR)),
+        Ours("closed-forms", proposers=(*CLOSED_FORMS, REPAIR)),
+        Ours("pysr", "pysr"),
+        Ours("operon", "operon"),
+        Ours("pysr-alone", "pysr", proposers=()),
+        Ours("operon-alone", "operon", proposers=()),
+        # What learning adds to this is what "transformer" has more.
+        Ours("prior", proposers=(TRANSFORMER, REPAIR), sampler=PriorSampler()),
+        GPLearn(),
+    )
 }
-"""How to make each method, by name."""
+"""The methods by their names."""
 
 
-def make_method(name: str) -> Method:
-    """Make a method by its name.
+def find_method(name: str) -> Method:
+    """The method of a name.
 
     Raises
     ------
     UnknownMethodError
-        If there is none of that name.
+        If there is none.
     """
     if name not in METHODS:
         raise UnknownMethodError(f"no method {name!r}; there are {', '.join(METHODS)}.")
-    return METHODS[name]()
+    return METHODS[name]

@@ -1,4 +1,4 @@
-"""Problem catalogues in YAML, and the tables that are drawn from them.
+"""Problems to solve, and the catalogues of laws in YAML that they are drawn from.
 
 A catalogue maps names to a formula in ``v1, v2, ...`` and, for each variable, the range it is drawn
 from::
@@ -68,18 +68,21 @@ class Variable:
         return values
 
 
-@dataclass(frozen=True)
-class Table:
-    """What a method is given, and the rows that it is judged on.
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A table, the rows that its formulas are judged on, and what made it.
 
     Parameters
     ----------
     X, y : ndarray of shape (n_rows, n_columns) and (n_rows,)
-        Training rows; y with noise where the benchmark asks for it.
+        The rows that are shown; y with noise where the problem has any.
     clean : ndarray of shape (n_rows,)
         y without its noise.
-    X_unseen, y_unseen : ndarray of shape (512, n_columns) and (512,)
-        Further rows from the same ranges, without noise.
+    X_unseen, y_unseen : ndarray of shape (n_unseen, n_columns) and (n_unseen,)
+        Further rows of the same kind, without noise.
+    truth : Expression
+        The law that is looked for.
+    noisy : bool
     """
 
     X: Array
@@ -87,19 +90,21 @@ class Table:
     clean: Array
     X_unseen: Array
     y_unseen: Array
+    truth: Expression
+    noisy: bool
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One law and the ranges of its variables.
+class Law:
+    """What a catalogue holds: a formula and the ranges of its variables.
 
     Parameters
     ----------
     catalogue, name : str
     truth : Expression
-        The law; columns in the order v1, v2, ...
+        The formula; columns in the order v1, v2, ...
     variables : tuple of Variable
-        One for each column, those that the law does not use included.
+        One for each column, those that the formula does not use included.
     """
 
     catalogue: str
@@ -107,13 +112,13 @@ class Problem:
     truth: Expression
     variables: tuple[Variable, ...]
 
-    def table(self, *, rows: int, noise: float, seed: int) -> Table:
+    def problem(self, *, rows: int, noise: float, seed: int) -> Problem:
         """Draw a table; the same arguments always give the same one.
 
         Parameters
         ----------
         rows : int
-            Number of training rows.
+            Number of shown rows; 512 more are unseen.
         noise : float
             Standard deviation of the noise on y, as a fraction of y's own.
         seed : int
@@ -123,34 +128,33 @@ class Problem:
         CatalogueError
             If the law is hardly ever finite on the ranges.
         """
-        # The problem's own name seeds it, so that a table depends on nothing else in the catalogue.
+        # The law's own name seeds it, so that a table depends on nothing else in the catalogue.
         key = zlib.crc32(f"{self.catalogue}/{self.name}".encode())
         rng = np.random.default_rng([seed, key])
         X, y = self._finite_rows(rows, rng)
-        X_unseen, y_unseen = self._finite_rows(UNSEEN_ROWS, rng)
+        unseen = self._finite_rows(UNSEEN_ROWS, rng)
         noisy = y + noise * np.std(y) * rng.standard_normal(rows) if noise else y
-        return Table(X, noisy, y, X_unseen, y_unseen)
+        return Problem(X, noisy, y, *unseen, self.truth, noise > 0)
 
     def _finite_rows(self, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        kept_X: list[Array] = []
-        kept_y: list[Array] = []
+        kept: list[tuple[Array, Array]] = []
         missing = n
         for _ in range(_MOST_ROUNDS):
             X = np.column_stack([variable.draw(n, rng) for variable in self.variables])
             y = self.truth.evaluate(X)
             finite = np.flatnonzero(np.isfinite(y))[:missing]
-            kept_X.append(X[finite])
-            kept_y.append(y[finite])
+            kept.append((X[finite], y[finite]))
             missing -= finite.size
             if missing == 0:
-                return np.concatenate(kept_X), np.concatenate(kept_y)
+                X, y = map(np.concatenate, zip(*kept, strict=True))
+                return X, y
         raise CatalogueError(
             f"{self.catalogue}/{self.name}: only {n - missing} of {n} rows were finite after "
             f"{_MOST_ROUNDS * n} draws; check its formula and its sample_range."
         )
 
 
-def read_catalogue(path: str | Path) -> list[Problem]:
+def read_catalogue(path: str | Path) -> list[Law]:
     """Read a catalogue.
 
     Parameters
@@ -160,7 +164,7 @@ def read_catalogue(path: str | Path) -> list[Problem]:
 
     Returns
     -------
-    list of Problem
+    list of Law
         In the order of the file.
 
     Raises
@@ -190,10 +194,10 @@ def read_catalogue(path: str | Path) -> list[Problem]:
             f"{path} holds no problems: expected a mapping 'expressions' from a name to "
             "'prepared' and 'vars'."
         )
-    return [_read_problem(path.stem, str(name), entry) for name, entry in entries.items()]
+    return [_read_law(path.stem, str(name), entry) for name, entry in entries.items()]
 
 
-def _read_problem(catalogue: str, name: str, entry: Any) -> Problem:
+def _read_law(catalogue: str, name: str, entry: Any) -> Law:
     where = f"{catalogue}/{name}"
     try:
         formula, described = entry["prepared"], entry["vars"]
@@ -211,9 +215,8 @@ def _read_problem(catalogue: str, name: str, entry: Any) -> Problem:
         truth = Expression.parse(formula, names)
     except ExpressionError as error:
         raise CatalogueError(f"{where}: the formula {formula!r} cannot be read: {error}") from error
-    return Problem(
-        catalogue, name, truth, tuple(_read_variable(f"{where} {v}", described[v]) for v in names)
-    )
+    variables = tuple(_read_variable(f"{where} {v}", described[v]) for v in names)
+    return Law(catalogue, name, truth, variables)
 
 
 def _read_variable(where: str, entry: Any) -> Variable:

@@ -5,15 +5,12 @@ first, third, ... without noise, the second, fourth, ... with it. Of each table 
 back. Short formulas among them occur in training too, with other constants and other tables; by
 skeleton, only the public suites are held out.
 
-A problem counts as recovered within n draws if one of the candidates that
+A problem counts as recovered within n draws if the law is among the candidates that
 :func:`~sr_transformer.proposal.proposing.propose_candidates` makes of n draws, without closed
-forms,
-leaves at most 2^-23 of the variance of the noise-free values unexplained on the rows kept back.
-That is measured with the formulas as they were drawn, their constants fitted, and with repair; what
-is recovered as drawn counts with repair, too. Noise moves the fitted
-constants however right a formula is, so on noisy problems its constants are fitted to the
-noise-free values of the shown rows first: what counts is that the right form was proposed. Picking
-it from the front is another task, which this measurement does not pose.
+forms; see :func:`~sr_transformer.evaluation.judging.holds_law`. That is measured with the formulas
+as they were drawn, their constants fitted, and with repair; what is recovered as drawn counts with
+repair, too. On noisy problems it counts that the right form was proposed. Picking it from the front
+is another task, which this measurement does not pose.
 """
 
 from __future__ import annotations
@@ -27,16 +24,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
+from rich.console import Console
 
 from sr_transformer import __version__
-from sr_transformer.evaluation.json_lines import Record, append_record, read_records
-from sr_transformer.evaluation.judging import RECOVERED_BELOW
-from sr_transformer.expression import Expression
+from sr_transformer.evaluation.judging import holds_law
+from sr_transformer.evaluation.measuring import Record, append_record, progress_bar, read_records
+from sr_transformer.evaluation.problems import Problem
 from sr_transformer.expression.language import ARITHMETIC
-from sr_transformer.front.hall_of_fame import Candidate
 from sr_transformer.model.checkpoint import load_model, weights_hash
 from sr_transformer.prior.stream import Example, ExampleStream, PriorConfig
-from sr_transformer.proposal.constants import loss_of, refit
 from sr_transformer.proposal.draw import NetworkSampler, PriorSampler, Sampler
 from sr_transformer.proposal.proposers import REPAIR, TRANSFORMER
 from sr_transformer.proposal.proposing import propose_candidates
@@ -46,37 +42,11 @@ from sr_transformer.training.validation import validate
 Array = np.ndarray
 
 _UNSEEN_ROWS = 256
-_CLOSEST = 64  # candidates that are judged, those closest to the noise-free values of the table
 _VALIDATION_EXAMPLES = 1024
-
-METHODS = ("model", "no model", "model, repaired", "no model, repaired")
-"""What is compared: draws of the network or of the prior, as they are or with repair."""
-
 _MAXSIZE = PriorConfig().max_complexity
 
-
-class Problem(NamedTuple):
-    """A table, and what made it.
-
-    Attributes
-    ----------
-    X, y : ndarray
-        The rows that are shown; shapes (n_rows, n_columns) and (n_rows,), 8 to 1024 rows.
-    clean : ndarray of shape (n_rows,)
-        y without its noise.
-    X_unseen, y_unseen : ndarray
-        256 rows that were drawn with the others; without noise.
-    expression : Expression
-    noisy : bool
-    """
-
-    X: Array
-    y: Array
-    clean: Array
-    X_unseen: Array
-    y_unseen: Array
-    expression: Expression
-    noisy: bool
+COLUMNS = ("model", "no model", "model, repaired", "no model, repaired")
+"""What is compared: draws of the network or of the prior, as they are or with repair."""
 
 
 class Outcome(NamedTuple):
@@ -89,8 +59,8 @@ class Outcome(NamedTuple):
     noisy : bool
     draws : tuple of int
         The numbers of draws that were tried, ascending.
-    needed : tuple of (int or None), of the length of METHODS
-        The smallest of them within which each method recovered it.
+    needed : tuple of (int or None), one a column
+        The smallest of them within which each of COLUMNS recovered it.
     """
 
     complexity: int
@@ -108,7 +78,7 @@ class Row(NamedTuple):
     label : str
     n_problems : int
     shares : tuple of tuple of float
-        Share that each of METHODS recovered within each number of draws.
+        Share that each of COLUMNS recovered within each number of draws.
     """
 
     label: str
@@ -141,15 +111,15 @@ class Evaluation:
         """Shares by kind of problem; kinds without a problem are left out."""
         rows = []
         for label, belongs in KINDS.items():
-            group = [outcome for outcome in self.outcomes if belongs(outcome)]
+            group = [outcome.needed for outcome in self.outcomes if belongs(outcome)]
             if group:
-                shares = zip(*(outcome.needed for outcome in group), strict=True)
-                rows.append(Row(label, len(group), tuple(map(self._shares, shares))))
+                shares = tuple(map(self._shares, zip(*group, strict=True)))
+                rows.append(Row(label, len(group), shares))
         return rows
 
     def _shares(self, needed: Sequence[int | None]) -> tuple[float, ...]:
-        enough = [[n is not None and n <= draws for n in needed] for draws in self.draws]
-        return tuple(sum(each) / len(each) for each in enough)
+        enough = (sum(n is not None and n <= draws for n in needed) for draws in self.draws)
+        return tuple(count / len(needed) for count in enough)
 
 
 KINDS: dict[str, Callable[[Outcome], bool]] = {
@@ -180,7 +150,7 @@ def evaluate_recovery(
     device: str = "auto",
     n_jobs: int = 1,
     out: str | Path | None = None,
-    report: Callable[[int], None] | None = None,
+    console: Console | None = None,
 ) -> Evaluation:
     """Measure a model on problems of the prior that are always the same.
 
@@ -201,8 +171,8 @@ def evaluate_recovery(
         File of JSON lines to which each outcome is appended. What it holds already, of the same
         model and release, is not measured again: to 32 and 256 draws that are there, 1024 add only
         the other 768, where 256 were not enough.
-    report : callable, optional
-        Called after each problem with the number of those done, those in ``out`` included.
+    console : rich Console, optional
+        Where progress is shown.
 
     Returns
     -------
@@ -214,6 +184,8 @@ def evaluate_recovery(
         If a number is out of range, or ``out`` is a file of something else.
     CheckpointError
         If the model cannot be loaded.
+    KeyboardInterrupt
+        From the keyboard; the problem that it cut short has no outcome.
     """
     if n_problems < 1:
         raise ValueError(f"the number of problems is {n_problems}; it must be at least 1.")
@@ -224,12 +196,7 @@ def evaluate_recovery(
     model = load_model(checkpoint, device)
     deadline = np.inf if seconds is None else time.monotonic() + seconds
     measured = {"model": weights_hash(model.path), "version": __version__}
-    known: dict[int, Outcome] = {}
-    if out is not None:
-        known = _read_outcomes(Path(out), measured, draws)
-        open(out, "a").close()  # where it cannot be written, that is said before the first problem
-    batches = validation_batches(_VALIDATION_EXAMPLES, 64)
-    validation = validate(model.network, batches, model.device)
+    known = {} if out is None else _read_outcomes(Path(out), measured, draws)
     outcomes = {i: known[i] for i in range(n_problems) if i in known and known[i].draws == draws}
     missing = [i for i in range(n_problems) if i not in outcomes]
 
@@ -239,16 +206,19 @@ def evaluate_recovery(
                 return
             yield index
 
-    solved = Parallel(n_jobs=n_jobs, return_as="generator", batch_size=1)(
-        delayed(solve)(index, str(model.path), str(model.device), draws, known.get(index))
-        for index in waiting()
-    )
-    for index, outcome in zip(missing, solved, strict=False):
-        outcomes[index] = outcome
-        if out is not None:
-            append_record(Path(out), {**measured, "problem": index, **outcome._asdict()})
-        if report is not None:
-            report(len(outcomes))
+    with progress_bar(console, transient=True) as progress:
+        bar = progress.add_task("problems", total=n_problems, completed=len(outcomes))
+        batches = validation_batches(_VALIDATION_EXAMPLES, 64)
+        validation = validate(model.network, batches, model.device)
+        solved = Parallel(n_jobs=n_jobs, return_as="generator", batch_size=1)(
+            delayed(solve)(index, str(model.path), str(model.device), draws, known.get(index))
+            for index in waiting()
+        )
+        for index, outcome in zip(missing, solved, strict=False):
+            outcomes[index] = outcome
+            if out is not None:
+                append_record(Path(out), {**measured, "problem": index, **outcome._asdict()})
+            progress.advance(bar)
     in_order = tuple(outcomes[index] for index in sorted(outcomes))
     return Evaluation(in_order, validation, n_problems, draws)
 
@@ -309,26 +279,24 @@ def solve(
     draws: tuple[int, ...],
     known: Outcome | None = None,
 ) -> Outcome:
-    """Let each of METHODS try one problem, after what is known of its first numbers of draws."""
+    """Let each of COLUMNS try one problem, after what is known of its first numbers of draws."""
     problem = make_problem(index)
     if known is None:
-        size = len(problem.expression.symbols), len(problem.expression.variables)
-        known = Outcome(*size, problem.noisy, (), (None,) * len(METHODS))
+        size = len(problem.truth.symbols), len(problem.truth.variables)
+        known = Outcome(*size, problem.noisy, (), (None,) * len(COLUMNS))
     begun = known.draws[-1] if known.draws else 0
-    more = draws[len(known.draws) :]
+    needed = list(known.needed)
     samplers = (NetworkSampler(load_model(checkpoint, device)), PriorSampler())
-    drawn = [
-        needed or _draws_needed(problem, sampler, index, begun, more, [TRANSFORMER])
-        for sampler, needed in zip(samplers, known.needed[:2], strict=True)
-    ]
-    repaired = []
-    for sampler, unrepaired, needed in zip(samplers, drawn, known.needed[2:], strict=True):
-        fewer = tuple(n for n in more if unrepaired is None or n < unrepaired)
-        needed = needed or _draws_needed(
-            problem, sampler, index, begun, fewer, [TRANSFORMER, REPAIR]
-        )
-        repaired.append(needed or unrepaired)
-    return known._replace(draws=draws, needed=(*drawn, *repaired))
+    for i, sampler in enumerate(samplers):
+        for column, proposers in ((i, [TRANSFORMER]), (i + 2, [TRANSFORMER, REPAIR])):
+            enough = needed[i]  # where the drawn formulas are, the repaired ones are, too
+            more = [n for n in draws[len(known.draws) :] if enough is None or n < enough]
+            needed[column] = (
+                needed[column]
+                or _draws_needed(problem, sampler, index, begun, more, proposers)
+                or enough
+            )
+    return known._replace(draws=draws, needed=tuple(needed))
 
 
 def _draws_needed(
@@ -336,7 +304,7 @@ def _draws_needed(
     sampler: Sampler,
     index: int,
     drawn: int,
-    draws: tuple[int, ...],
+    draws: Sequence[int],
     proposers: Sequence[str],
 ) -> int | None:
     """The smallest number of draws that is enough, where ``drawn`` were too few.
@@ -356,20 +324,9 @@ def _draws_needed(
             proposers=proposers,
             random_state=np.random.RandomState([PROBLEMS, index, total]),
         )
-        if is_recovered(proposal.candidates, problem):
+        if proposal.interrupted:
+            raise KeyboardInterrupt
+        if holds_law([candidate.expression for candidate in proposal.candidates], problem):
             return total
         drawn = total
     return None
-
-
-def is_recovered(candidates: list[Candidate], problem: Problem) -> bool:
-    """Whether the formula that made the table is among the candidates; see the module's text."""
-    losses = [loss_of(c.expression, problem.X, problem.clean) for c in candidates]
-    limit = RECOVERED_BELOW * float(np.var(problem.y_unseen))
-    for i in np.argsort(losses, kind="stable")[:_CLOSEST]:
-        expression = candidates[i].expression
-        if problem.noisy:
-            expression, _ = refit(expression, problem.X, problem.clean)
-        if loss_of(expression, problem.X_unseen, problem.y_unseen) <= limit:
-            return True
-    return False

@@ -7,19 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
-from sr_transformer.evaluation.json_lines import append_record, read_records
-from sr_transformer.evaluation.judging import RECOVERED_BELOW, fraction_unexplained, has_form_of_law
-from sr_transformer.evaluation.methods import Method, make_method
-from sr_transformer.evaluation.problems import Problem, read_catalogue
+from sr_transformer.evaluation.judging import RECOVERED_BELOW, fraction_unexplained, is_law
+from sr_transformer.evaluation.measuring import append_record, progress_bar, read_records
+from sr_transformer.evaluation.methods import Method, find_method
+from sr_transformer.evaluation.problems import Law, read_catalogue
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-Array = np.ndarray
 Result = dict[str, Any]
 
 STAGES = ("closed-forms", "encode", "sample", "fit", "search", "select")
@@ -97,54 +95,48 @@ def run(
         If a catalogue cannot be read.
     UnknownMethodError
         If there is no such method.
+    ValueError
+        If ``out`` is a file of something else.
+    KeyboardInterrupt
+        From the keyboard, also where it cut a fit short: that fit is not a result.
     """
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
-
-    console = console or Console(quiet=True)
-    problems = [p for path in catalogues for p in read_catalogue(path)[:limit]]
-    usable = _usable([make_method(name) for name in dict.fromkeys(methods)], console)
+    laws = [law for path in catalogues for law in read_catalogue(path)[:limit]]
+    usable = _usable([find_method(name) for name in dict.fromkeys(methods)], console)
     out = Path(out)
-    done = {_key(result): result for result in read_results(out)}
-    tasks = [(problem, method) for problem in problems for method in usable]
-    keys = [_task_key(problem, method, settings) for problem, method in tasks]
+    done = {_key(result): result for result in read_records(out, _key, "a benchmark result")}
+    tasks = [(law, method) for law in laws for method in usable]
+    keys = [_key(_described(law, method, settings)) for law, method in tasks]
     missing = [task for task, key in zip(tasks, keys, strict=True) if key not in done]
-    out.open("a").close()  # where it cannot be written, that is said before anything is started
-    for method in {id(m): m for _, m in missing}.values():
+    for method in dict.fromkeys(method for _, method in missing):
         method.prepare()
-    columns = (
-        *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console) as progress:
+    with progress_bar(console) as progress:
         bar = progress.add_task("benchmark", total=len(tasks), completed=len(tasks) - len(missing))
-        for problem, method in missing:
-            progress.update(bar, description=f"{problem.catalogue}/{problem.name} {method.name}")
-            result = run_one(problem, method, settings)
+        for law, method in missing:
+            progress.update(bar, description=f"{law.catalogue}/{law.name} {method.name}")
+            result = run_one(law, method, settings)
             done[_key(result)] = result
             append_record(out, result)
             progress.advance(bar)
     return [done[key] for key in keys]
 
 
-def run_one(problem: Problem, method: Method, settings: Settings) -> Result:
+def run_one(law: Law, method: Method, settings: Settings) -> Result:
     """One method on one problem; a method that fails is a result, too."""
-    table = problem.table(rows=settings.rows, noise=settings.noise, seed=settings.seed)
-    result: Result = {
-        "catalogue": problem.catalogue,
-        "problem": problem.name,
-        "method": method.name,
-        **asdict(settings),
-        "version": method.version(),
-    }
+    problem = law.problem(rows=settings.rows, noise=settings.noise, seed=settings.seed)
+    result = _described(law, method, settings) | {
+        "unexplained": None, "recovered": False, "complexity": None, "formula": None,
+        "elapsed": 0.0, "timings": {}, "error": None,
+    }  # fmt: skip
     started = time.perf_counter()
     try:
-        answer = method.fit(table.X, table.y, seconds=settings.seconds, seed=settings.seed)
+        answer = method.fit(problem.X, problem.y, seconds=settings.seconds, seed=settings.seed)
         elapsed = time.perf_counter() - started
-        unexplained = fraction_unexplained(answer.predict(table.X_unseen), table)
+        if answer.interrupted:
+            raise KeyboardInterrupt
+        unexplained = fraction_unexplained(answer.predict(problem.X_unseen), problem)
         recovered = unexplained <= RECOVERED_BELOW
-        if settings.noise:
-            recovered = has_form_of_law(answer.expression, table)
+        if problem.noisy:
+            recovered = is_law(answer.expression, problem)
         return result | {
             "unexplained": unexplained if np.isfinite(unexplained) else None,
             "recovered": recovered,
@@ -152,106 +144,83 @@ def run_one(problem: Problem, method: Method, settings: Settings) -> Result:
             "formula": answer.formula,
             "elapsed": elapsed,
             "timings": answer.timings,
-            "error": None,
         }
     except Exception as error:  # a peer may raise anything, and the run must go on
-        return result | {
-            "unexplained": None,
-            "recovered": False,
-            "complexity": None,
-            "formula": None,
-            "elapsed": time.perf_counter() - started,
-            "timings": {},
-            "error": f"{type(error).__name__}: {error}",
-        }
-
-
-def read_results(path: str | Path) -> list[Result]:
-    """Read the lines of a results file; a last line that was cut off by a crash is removed.
-
-    Raises
-    ------
-    ValueError
-        If a line is not a result.
-    """
-    return read_records(Path(path), _key, "a benchmark result")
+        elapsed = time.perf_counter() - started
+        return result | {"elapsed": elapsed, "error": f"{type(error).__name__}: {error}"}
 
 
 def print_summary(results: Iterable[Result], console: Console) -> None:
     """Print one table of what was recovered, and one of where our own methods spent their time."""
-    from rich.table import Table as RichTable
-
     groups: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        groups.setdefault((result["catalogue"], result["method"]), []).append(result)
-        groups.setdefault(("all", result["method"]), []).append(result)
+        for catalogue in (result["catalogue"], "all"):
+            groups.setdefault((catalogue, result["method"]), []).append(result)
     catalogues = [c for c in dict.fromkeys(c for c, _ in groups) if c != "all"]
     if len(catalogues) > 1:
         catalogues.append("all")
-    recovered = RichTable(title="Recovered laws", title_justify="left")
-    stages = RichTable(title="Mean seconds by stage", title_justify="left")
-    for table, columns in (
-        (recovered, ("problems", "recovered", "unexplained", "seconds", "complexity", "failed")),
-        (stages, STAGES),
-    ):
-        table.add_column("catalogue")
-        table.add_column("method")
-        for column in columns:
-            table.add_column(column, justify="right")
+    recovered = _table(
+        "Recovered laws", "problems", "recovered", "unexplained", "seconds", "complexity", "failed"
+    )
+    recovered.caption = "unexplained, seconds and complexity are medians"
+    stages = _table("Mean seconds by stage", *STAGES)
     for catalogue in catalogues:
         for method in dict.fromkeys(m for _, m in groups):
             group = groups.get((catalogue, method), [])
-            if not group:
-                continue
-            recovered.add_row(catalogue, method, *_summary(group))
-            if any(result["timings"] for result in group):
-                stages.add_row(catalogue, method, *_mean_timings(group))
-    recovered.caption = "unexplained, seconds and complexity are medians"
+            timings = [result["timings"] for result in group if result["timings"]]
+            if group:
+                recovered.add_row(catalogue, method, *_summary(group))
+            if timings:
+                means = (np.mean([each.get(stage, 0.0) for each in timings]) for stage in STAGES)
+                stages.add_row(catalogue, method, *(f"{mean:.3f}" for mean in means))
     console.print(recovered)
     if stages.row_count:
         console.print(stages)
 
 
+def _table(title: str, *columns: str) -> Table:
+    table = Table("catalogue", "method", title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
 def _summary(group: list[Result]) -> tuple[str, ...]:
-    unexplained = median(
-        np.inf if result["unexplained"] is None else result["unexplained"] for result in group
-    )
+    unexplained = [np.inf if r["unexplained"] is None else r["unexplained"] for r in group]
     complexities = [r["complexity"] for r in group if r["complexity"] is not None]
     n_recovered = sum(result["recovered"] for result in group)
     return (
         str(len(group)),
         f"{n_recovered} ({n_recovered / len(group):.0%})",
-        f"{unexplained:.2g}",
+        f"{median(unexplained):.2g}",
         f"{median(result['elapsed'] for result in group):.2f}",
         f"{median(complexities):g}" if complexities else "",
         str(sum(result["error"] is not None for result in group)),
     )
 
 
-def _mean_timings(group: list[Result]) -> list[str]:
-    timed = [result["timings"] for result in group if result["timings"]]
-    return [f"{np.mean([timings.get(stage, 0.0) for timings in timed]):.3f}" for stage in STAGES]
-
-
-def _usable(methods: list[Method], console: Console) -> list[Method]:
-    usable = []
-    for method in methods:
-        reason = method.unusable_reason()
-        if reason is None:
-            usable.append(method)
-        else:
+def _usable(methods: list[Method], console: Console | None) -> list[Method]:
+    reasons = [method.unusable_reason() for method in methods]
+    for method, reason in zip(methods, reasons, strict=True):
+        if reason is not None and console is not None:
             console.print(
                 f"{method.name} is not available and is left out: {reason}", style="yellow",
                 highlight=False, markup=False,
             )  # fmt: skip
-    return usable
+    return [method for method, reason in zip(methods, reasons, strict=True) if reason is None]
+
+
+def _described(law: Law, method: Method, settings: Settings) -> Result:
+    """What was run on what: the first entries of a result."""
+    return {
+        "catalogue": law.catalogue,
+        "problem": law.name,
+        "method": method.name,
+        **asdict(settings),
+        "version": method.version(),
+    }
 
 
 def _key(result: Result) -> tuple[Any, ...]:
     names = ("catalogue", "problem", "method", "version", "seconds", "rows", "noise", "seed")
     return tuple(result[name] for name in names)
-
-
-def _task_key(problem: Problem, method: Method, settings: Settings) -> tuple[Any, ...]:
-    names = problem.catalogue, problem.name, method.name, method.version()
-    return *names, *asdict(settings).values()
