@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.evaluation import suite
 from sr_transformer.evaluation.judging import fraction_unexplained, is_law
 from sr_transformer.evaluation.methods import (
@@ -28,6 +29,7 @@ from sr_transformer.evaluation.problems import (
 )
 from sr_transformer.evaluation.suite import Settings, run
 from sr_transformer.expression import Expression
+from sr_transformer.proposal.draw import PriorSampler
 
 pytest.importorskip("yaml")
 
@@ -312,20 +314,16 @@ def test_an_interrupted_fit_ends_the_run_and_is_measured_again(catalogue, tmp_pa
 
 
 def test_our_methods_say_whether_the_keyboard_ended_their_fit(monkeypatch):
-    from sr_transformer import SymbolicTransformerRegressor
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
 
-    fit = SymbolicTransformerRegressor.fit
-
-    def interrupted_fit(self, X, y):
-        fit(self, X, y).interrupted_ = True
-        return self
-
-    X = np.random.default_rng(0).uniform(1.0, 3.0, (30, 1))
-    method = Ours("lines", proposers=["linear"])
-    assert not method.fit(X, 2 * X[:, 0], seconds=1.0, seed=0).interrupted
-    monkeypatch.setattr(SymbolicTransformerRegressor, "fit", interrupted_fit)
-    assert method.fit(X, 2 * X[:, 0], seconds=1.0, seed=0).interrupted
-    with pytest.raises(KeyboardInterrupt):
+    X, y = np.random.default_rng(0).uniform(1.0, 3.0, (2, 30))
+    method = Ours("formulas of the prior", proposers=["transformer"], sampler=PriorSampler())
+    assert not method.fit(X[:, None], y, seconds=1.0, seed=0).interrupted
+    monkeypatch.setattr(PriorSampler, "draw", interrupted)
+    with pytest.warns(SearchInterruptedWarning):
+        assert method.fit(X[:, None], y, seconds=1.0, seed=0).interrupted
+    with pytest.raises(KeyboardInterrupt), pytest.warns(SearchInterruptedWarning):
         method.prepare()
 
 

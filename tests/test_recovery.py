@@ -10,7 +10,7 @@ from safetensors import safe_open
 from typer.testing import CliRunner
 
 from sr_transformer.cli import app
-from sr_transformer.errors import CheckpointError
+from sr_transformer.errors import CheckpointError, SearchInterruptedWarning
 from sr_transformer.evaluation import recovery
 from sr_transformer.evaluation.card import BY_HAND, markdown_table, write_card
 from sr_transformer.evaluation.judging import holds_law
@@ -24,7 +24,7 @@ from sr_transformer.expression import Expression
 from sr_transformer.model.checkpoint import load_model, save_model
 from sr_transformer.model.transformer import PRESETS, Transformer
 from sr_transformer.prior.holdout import held_out_suites
-from sr_transformer.proposal.proposing import Proposal
+from sr_transformer.proposal.draw import NetworkSampler
 
 VALIDATION = {
     "loss": 1.25, "token_accuracy": 0.5, "formula_accuracy": 0.125, "formula_loss": 9.0,
@@ -160,14 +160,17 @@ def test_a_file_that_cannot_be_written_is_said_before_the_first_problem(
 def test_an_interrupted_problem_ends_the_evaluation_and_is_not_written(
     checkpoint, tmp_path, monkeypatch
 ):
-    def propose(X, y, **settings):
-        assert len(y) in sizes
-        return Proposal([], (0,), interrupted=len(y) == sizes[1])
+    def read_unless_second(self, X, y):
+        if len(y) == second:
+            raise KeyboardInterrupt
+        read(self, X, y)
 
-    sizes = [len(make_problem(index).y) for index in range(2)]
-    monkeypatch.setattr(recovery, "propose_candidates", propose)
+    first, second = (min(len(make_problem(index).y), 256) for index in range(2))
+    assert first != second
+    read = NetworkSampler.read
+    monkeypatch.setattr(NetworkSampler, "read", read_unless_second)
     settings = {"n_problems": 3, "draws": (2,), "device": "cpu", "out": tmp_path / "outcomes.jsonl"}
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), pytest.warns(SearchInterruptedWarning):
         evaluate_recovery(checkpoint, **settings)
     (line,) = settings["out"].read_text().splitlines()
     assert json.loads(line)["problem"] == 0

@@ -11,7 +11,8 @@ from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import ARITHMETIC
 from sr_transformer.prior import ExampleStream
-from sr_transformer.proposal.fit import Fitter, Table
+from sr_transformer.proposal.fit import Fitter
+from sr_transformer.table.table import Table
 
 N_ROWS = 200
 N_COLUMNS = 3
@@ -71,7 +72,7 @@ def _fitted_per_second(seed: int) -> float:
         while example.X.shape[1] < N_COLUMNS:
             example = stream.draw(N_ROWS)
         fitter = Fitter(
-            table=Table(example.X, example.y, None),
+            table=Table(example.X, example.y),
             operators=frozenset(ARITHMETIC.operators), maxsize=30, exact=0.0,
             deadline=np.inf, n_jobs=1,
         )  # fmt: skip

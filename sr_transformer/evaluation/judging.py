@@ -8,7 +8,8 @@ import numpy as np
 
 from sr_transformer.evaluation.problems import Problem
 from sr_transformer.expression import Expression
-from sr_transformer.proposal.constants import loss_of, refit
+from sr_transformer.proposal.constants import refit
+from sr_transformer.table.table import Table
 
 Array = np.ndarray
 
@@ -45,7 +46,7 @@ def is_law(expression: Expression, problem: Problem, *, superfluous: bool = Fals
         noise is refused where one of its constants may be nought as well.
     """
     if problem.noisy:
-        expression, _ = refit(expression, problem.X, problem.clean)
+        expression, _ = refit(expression, Table(problem.X, problem.clean))
     if not _explains(expression, problem):
         return False
     if superfluous or not problem.noisy:
@@ -57,7 +58,8 @@ def is_law(expression: Expression, problem: Problem, *, superfluous: bool = Fals
 
 def holds_law(expressions: Sequence[Expression], problem: Problem) -> bool:
     """Whether the law is among the formulas, be it with a term too many."""
-    losses = [loss_of(expression, problem.X, problem.clean) for expression in expressions]
+    table = Table(problem.X, problem.clean)
+    losses = [table.loss(expression) for expression in expressions]
     closest = np.argsort(losses, kind="stable")[:_CLOSEST]
     return any(is_law(expressions[i], problem, superfluous=True) for i in closest)
 

@@ -13,14 +13,17 @@ from typing import Any, Protocol
 import numpy as np
 
 from sr_transformer import __version__
+from sr_transformer.clock import Clock
+from sr_transformer.engines.choose import resolve_engine
 from sr_transformer.errors import SRTransformerError
-from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import DEFAULT_UNARY
+from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
+from sr_transformer.model.checkpoint import default_checkpoint, load_model, weights_hash
+from sr_transformer.pipeline import Settings, Task, run
 from sr_transformer.prior.stream import PRIOR_VERSION
-from sr_transformer.proposal.draw import PriorSampler, Sampler
+from sr_transformer.proposal.draw import NetworkSampler, PriorSampler, Sampler
 from sr_transformer.proposal.proposers import CLOSED_FORMS, PROPOSERS, REPAIR, TRANSFORMER
-from sr_transformer.proposal.proposing import Proposal
+from sr_transformer.table.table import Table
 
 Array = np.ndarray
 
@@ -82,7 +85,7 @@ class Method(Protocol):
 
 
 class Ours:
-    """:class:`SymbolicTransformerRegressor`, whole or in part.
+    """The pipeline, whole or in part.
 
     It draws formulas until the time is used or the table is explained exactly, or goes on with an
     engine.
@@ -92,7 +95,7 @@ class Ours:
     name : str
         The method's name.
     engine : str or None
-        The estimator's ``search``; without one the proposals are the answer.
+        The engine's name; without one the proposals are the answer.
     proposers : sequence of str
         None: the engine has all of the time and no formulas to start from.
     sampler : Sampler, optional
@@ -139,37 +142,31 @@ class Ours:
     def fit(
         self, X: Array, y: Array, *, seconds: float, seed: int, n_candidates: int | None = None
     ) -> Answer:
-        """Fit the estimator, and answer with the formula that it selects."""
-        model = _Regressor(
-            self.engine or "none",
+        """Go through the pipeline, and answer with the formula that is selected."""
+        clock = Clock(seconds)
+        with clock.measure("start"):
+            engine = resolve_engine(self.engine or "none")
+            sampler = self.sampler
+            if sampler is None and TRANSFORMER in self.proposers:
+                sampler = NetworkSampler(load_model())
+        task = Task(
+            table=Table.of(X, y),
+            operators=frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY)),
+            variable_names=tuple(f"x{i}" for i in range(X.shape[1])),
+        )
+        settings = Settings(
+            proposers=self.proposers,
             n_candidates=n_candidates,
-            proposers=self.proposers or PROPOSERS,
-            timeout_in_seconds=seconds,
             # PySR would run on one core with a seed.
             random_state=None if self.engine == "pysr" else seed,
         )
-        model.method = self
-        model.fit(X, y)
-        hall = model.hall_of_fame_
-        best = hall.front[hall.select()]
+        outcome = run(task, settings, sampler, engine, clock)
+        hall = outcome.hall_of_fame
+        best = hall[hall.select()]
         return Answer(
             best.expression.evaluate, best.expression.to_text(), best.complexity, best.expression,
-            model.timings_, interrupted=getattr(model, "interrupted_", False),
+            clock.timings | {"total": clock.elapsed()}, interrupted=outcome.interrupted,
         )  # fmt: skip
-
-
-class _Regressor(SymbolicTransformerRegressor):
-    """The estimator with another sampler, or without proposals; all else is the same."""
-
-    method: Ours
-
-    def _sampler(self) -> Sampler:
-        return self.method.sampler or super()._sampler()
-
-    def _propose(self, *arguments: Any, **settings: Any) -> Proposal:
-        if not self.method.proposers:
-            return Proposal([], (), interrupted=False)
-        return super()._propose(*arguments, **settings)
 
 
 class GPLearn:
@@ -278,8 +275,6 @@ def _gplearn_functions() -> list[Any]:
 @cache
 def _weights() -> str:
     """Short hash of the default checkpoint."""
-    from sr_transformer.model.checkpoint import default_checkpoint, weights_hash
-
     return weights_hash(default_checkpoint())
 
 

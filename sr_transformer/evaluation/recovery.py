@@ -5,12 +5,11 @@ first, third, ... without noise, the second, fourth, ... with it. Of each table 
 back. Short formulas among them occur in training too, with other constants and other tables; by
 skeleton, only the public suites are held out.
 
-A problem counts as recovered within n draws if the law is among the candidates that
-:func:`~sr_transformer.proposal.proposing.propose_candidates` makes of n draws, without closed
-forms; see :func:`~sr_transformer.evaluation.judging.holds_law`. That is measured with the formulas
-as they were drawn, their constants fitted, and with repair; what is recovered as drawn counts with
-repair, too. On noisy problems it counts that the right form was proposed. Picking it from the front
-is another task, which this measurement does not pose.
+A problem counts as recovered within n draws if the law is among the candidates that the pipeline
+makes of n draws, without closed forms; see :func:`~sr_transformer.evaluation.judging.holds_law`.
+That is measured with the formulas as they were drawn, their constants fitted, and with repair; what
+is recovered as drawn counts with repair, too. On noisy problems it counts that the right form was
+proposed. Picking it from the front is another task, which this measurement does not pose.
 """
 
 from __future__ import annotations
@@ -27,21 +26,24 @@ from joblib import Parallel, delayed
 from rich.console import Console
 
 from sr_transformer import __version__
+from sr_transformer.clock import Clock
 from sr_transformer.evaluation.judging import holds_law
 from sr_transformer.evaluation.measuring import Record, append_record, progress_bar, read_records
 from sr_transformer.evaluation.problems import Problem
 from sr_transformer.expression.language import ARITHMETIC
 from sr_transformer.model.checkpoint import load_model, weights_hash
+from sr_transformer.pipeline import Settings, Task, run
 from sr_transformer.prior.stream import Example, ExampleStream, PriorConfig
 from sr_transformer.proposal.draw import NetworkSampler, PriorSampler, Sampler
 from sr_transformer.proposal.proposers import REPAIR, TRANSFORMER
-from sr_transformer.proposal.proposing import propose_candidates
+from sr_transformer.table.table import Table
 from sr_transformer.training.data import PROBLEMS, validation_batches
 from sr_transformer.training.validation import validate
 
 Array = np.ndarray
 
 _UNSEEN_ROWS = 256
+_JUDGED = 600  # formulas: the best twenty of each size, where all sizes occur
 _VALIDATION_EXAMPLES = 1024
 _MAXSIZE = PriorConfig().max_complexity
 
@@ -312,21 +314,23 @@ def _draws_needed(
     Draws are independent, so 32, 224 more and 768 more are 1024 draws; what is recovered early
     needs no more of them.
     """
+    task = Task(
+        table=Table.of(problem.X, problem.y),
+        operators=frozenset(ARITHMETIC.operators),
+        maxsize=_MAXSIZE,
+        variable_names=tuple(f"x{i}" for i in range(problem.X.shape[1])),
+    )
     for total in draws:
-        proposal = propose_candidates(
-            problem.X,
-            problem.y,
-            sampler=sampler,
-            operators=frozenset(ARITHMETIC.operators),
-            maxsize=_MAXSIZE,
-            n_candidates=total - drawn,
-            temperature=1.0,
+        settings = Settings(
             proposers=proposers,
+            n_candidates=total - drawn,
             random_state=np.random.RandomState([PROBLEMS, index, total]),
         )
-        if proposal.interrupted:
+        outcome = run(task, settings, sampler, None, Clock())
+        if outcome.interrupted:
             raise KeyboardInterrupt
-        if holds_law([candidate.expression for candidate in proposal.candidates], problem):
+        best = outcome.pool.ladder(_JUDGED)
+        if holds_law([outcome.scaling.to_user_units(c.expression) for c in best], problem):
             return total
         drawn = total
     return None

@@ -101,8 +101,6 @@ class Proposing:
         self.clock = clock
         self.columns: tuple[int, ...] = ()
         self.n_drawn = 0
-        for stage in ("closed-forms", "encode", "sample", "fit", "repair", "polish"):
-            clock.add(stage, 0.0)
         self.fitter = Fitter(
             table=table.sample(_FIT_ROWS, random_state), exact=table.exact, operators=operators,
             maxsize=maxsize, deadline=clock.deadline, n_jobs=n_jobs,
@@ -116,6 +114,8 @@ class Proposing:
     def run(self) -> None:
         """Let all proposers write, until the table is explained or the time is over."""
         table, fitter, pool = self.table, self.fitter, self.pool
+        for stage in ("closed-forms", "encode", "sample", "fit", "repair", "polish"):
+            self.clock.add(stage, 0.0)
         with self.clock.measure("closed-forms"):
             relevance = relevant_columns(table.X, table.y, _RELEVANT_COLUMNS, self.random_state)
             self.columns = relevance.columns
