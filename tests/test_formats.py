@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import sympy
 from hypothesis import given, settings
+from pysr_guess_oracle import GuessRules, validate_guess
 from strategies import (
     BINARY,
     UNARY,
@@ -18,7 +19,6 @@ from strategies import (
     steady_rows,
 )
 
-from sr_transformer.engines.pysr.guesses import GuessRules, validate_guess
 from sr_transformer.errors import ExpressionError
 from sr_transformer.expression import Expression
 from sr_transformer.expression.writing import python_names

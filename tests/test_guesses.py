@@ -1,33 +1,21 @@
-"""The validator of PySR's guesses refuses everything that was seen to break or waste one."""
+"""What PySR is offered as a guess: nothing that was seen to break its fit, or to be of no use."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pysr_guess_oracle import GuessError, GuessRules, validate_guess
+from strategies import BINARY, UNARY, formulas, random_table
 
-from sr_transformer.engines.pysr.guesses import (
-    GuessError,
-    GuessRules,
-    accepted_guesses,
-    validate_guess,
-)
-from sr_transformer.errors import SRTransformerError
+from sr_transformer.errors import ExpressionError, SRTransformerError
+from sr_transformer.expression import Expression, guess
 
+# --- the oracle ----------------------------------------------------------------------------------
 OPERATORS = (
-    "+",
-    "-",
-    "*",
-    "/",
-    "^",
-    "neg",
-    "exp",
-    "cos",
-    "square",
-    "abs",
-    "max",
-    "log",
-    "sqrt",
-)
+    "+", "-", "*", "/", "^", "neg", "exp", "cos", "square", "abs", "max", "log", "sqrt",
+)  # fmt: skip
 NAMES = ("x0", "x1", "x2")
 RULES = GuessRules(OPERATORS, NAMES)
 
@@ -127,12 +115,6 @@ def test_variables_go_by_the_names_of_the_fit():
         validate_guess("x0", rules)
 
 
-@pytest.mark.parametrize("texts", [("x0",), np.array(["x0"]), "x0", {"x0"}])
-def test_only_a_list_holds_guesses(texts):
-    with pytest.raises(GuessError, match="must be a list"):
-        accepted_guesses(texts, RULES)
-
-
 def test_a_guess_is_a_string():
     with pytest.raises(GuessError, match="got float"):
         validate_guess(1.0, RULES)
@@ -199,13 +181,6 @@ def test_guesses_that_are_finite_on_the_table_pass():
     validate_guess("exp(x2)", GuessRules(OPERATORS, NAMES, precision=64), X)
 
 
-def test_accepted_guesses_are_sorted_from_the_refused_ones():
-    accepted, errors = accepted_guesses(["x0", "-x0", "2x1"], RULES)
-    assert accepted == ["x0", "2x1"]
-    assert len(errors) == 1
-    assert "-x0" in str(errors[0])
-
-
 # One case for each way in which the real engine was seen to stumble over a guess, or to waste it.
 BROKEN = {
     "operator that is not enabled": (["sin(x1)", "x1 ^ 2"], "operator not enabled", {}),
@@ -239,19 +214,135 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_stumbles_is_left_out_and_counted_and_the_rest_stays(case):
+def test_what_stumbles_has_its_reason(case):
     texts, reason, changes = BROKEN[case]
     operators = ("+", "-", "*", "/", "neg", "exp", "cos")
     if case == "negative base of a power":
         operators += ("^",)
     rules = GuessRules(**{"operators": operators, "variable_names": NAMES, **changes})
-    good = ["x1 + x2", "x2 * 2.5"]
-    accepted, errors = accepted_guesses([good[0], *texts, good[1]], rules, X)
-    assert accepted == good
-    assert [error.reason for error in errors] == [reason] * len(texts)
+    for text in texts:
+        with pytest.raises(GuessError) as refused:
+            validate_guess(text, rules, X)
+        assert refused.value.reason == reason
 
 
 def test_settings_can_be_given_without_rules():
     validate_guess("x0", operators=["+"], variable_names=["x0"], maxsize=1)
     with pytest.raises(SRTransformerError):
         validate_guess("x0 + x0", operators=["+"], variable_names=["x0"], maxsize=1)
+
+
+# --- the package's own check ----------------------------------------------------------------------
+def written(formulas: list[str], X: np.ndarray | None = None, **rules: object) -> tuple:
+    """Texts that are accepted, and reasons of the others."""
+    expressions = [Expression.parse(text) for text in formulas]
+    accepted, refused = guess.written_guesses(expressions, guess.GuessRules(**rules), X)
+    return list(accepted), dict(refused)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason", "rules"),
+    [
+        ("sin(x1)", "operator not enabled", {"operators": "+*"}),
+        ("inv(x1)", "operator not enabled", {"operators": ["+", "*", "inv(x) = 1/x"]}),
+        ("inv(x1)", "operator not enabled", {"operators": ["+", "*", "inv", "inv(x) = 1/x"]}),
+        ("x1 * x0", "column not among select_k_features", {"columns": (1, 2)}),
+        ("x1 * 1e39", "number out of range", {}),
+        ("x1 * 1e-46", "number out of range", {}),
+        ("x1 * 7e4", "number out of range", {"precision": 16}),
+        ("x1 * inf", "number out of range", {"precision": 64}),
+        ("x1 + nan", "number out of range", {"precision": 64}),
+        ("x1 + x1 + x1", "larger than maxsize", {"maxsize": 4}),
+        ("x1 + 1.5", "larger than maxsize", {"maxsize": 4, "complexity_of_constants": 3}),
+        ("x1 + x0", "larger than maxsize", {"maxsize": 4, "complexity_of_variables": [3, 1, 1]}),
+        ("exp(x1)", "larger than maxsize", {"maxsize": 4, "complexity_of_operators": {"exp": 4}}),
+        ("exp(x1 * x2)", "deeper than maxdepth", {"maxdepth": 2}),
+        ("exp(x1 + x2)", "against constraints", {"constraints": {"exp": 1}}),
+        ("x1 * (x1 + x2)", "against constraints", {"constraints": {"mult": (1, 1)}}),
+        (
+            "exp(x1 + exp(x1))", "against nested_constraints",
+            {"nested_constraints": {"exp": {"exp": 0}}},
+        ),
+        ("x1 / (x1 - x1)", "not finite on the table", {}),
+        ("exp(x0 * 100.0)", "not finite on the table", {}),
+        ("(x1 * -1.0) ^ 2.0", "negative base of ^", {}),
+        ("x1 + x2", "same as another", {}),
+    ],
+)  # fmt: skip
+def test_what_stumbles_is_left_out_and_counted_and_the_rest_stays(bad, reason, rules):
+    rules = {"operators": ["+", "-", "*", "/", "^", "exp"], "variable_names": NAMES, **rules}
+    accepted, refused = written(["x1 + x2", bad, "x2 * x1"], X, **rules)
+    assert accepted == ["(x1 + x2)", "(x2 * x1)"]
+    assert refused == {reason: 1}
+
+
+def test_guesses_are_written_in_the_operators_and_names_of_the_search():
+    accepted, refused = written(
+        ["square(x0)", "x0 * x0", "2.0 * x1"], operators=["*", "clamp"], variable_names=["a", "b"]
+    )
+    assert accepted == ["(a * a)", "(2.0 * b)"]
+    assert refused == {"same as another": 1}
+    with pytest.raises(ExpressionError, match="names"):
+        written(["x1"], operators=[], variable_names=["a"])
+
+
+RAW_NAMES = ("mass", "semi-major axis", "sin", "N", "x0", "x1", "lambda", "end", "αβ", "1st", "a b",
+             "a-b", "relu", "", "_", "é", "np", "e")  # fmt: skip
+LIMITS = st.fixed_dictionaries(
+    {
+        "operators": st.sets(st.sampled_from(BINARY + UNARY), min_size=4),
+        "variable_names": st.lists(st.sampled_from(RAW_NAMES), min_size=3, max_size=3, unique=True),
+    },
+    optional={
+        "maxsize": st.integers(1, 15),
+        "maxdepth": st.integers(1, 6),
+        "constraints": st.fixed_dictionaries(
+            {},
+            optional={
+                "exp": st.integers(-1, 4),
+                **{
+                    name: st.tuples(st.integers(-1, 4), st.integers(-1, 4))
+                    for name in ("*", "plus", "^", "pow", "max")
+                },
+            },
+        ),
+        "nested_constraints": st.dictionaries(
+            st.sampled_from(["exp", "+", "abs"]),
+            st.dictionaries(st.sampled_from(["exp", "*", "cos"]), st.integers(0, 2)),
+        ),
+        "complexity_of_operators": st.dictionaries(
+            st.sampled_from(BINARY + UNARY), st.sampled_from([0, 1, 2, 0.5, 3.25])
+        ),
+        "complexity_of_constants": st.sampled_from([0, 1, 2, 0.75]),
+        "complexity_of_variables": st.sampled_from([2, 0.25, [1, 2, 3]]),
+        "precision": st.sampled_from([16, 32, 64]),
+    },
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(formulas(constants=st.floats()), LIMITS, st.booleans())
+def test_the_check_of_formulas_agrees_with_the_strict_reader_of_their_texts(formula, limits, tried):
+    limits["variable_names"] = guess.pysr_names(limits["variable_names"])
+    table = random_table(np.random.default_rng(0)) if tried else None
+    rules = guess.GuessRules(**limits)
+    formula = formula.lower(rules.operators) or formula
+    reason = guess.refusal(formula, rules, table)
+    if all(map(np.isfinite, formula.constants)):
+        text = formula.to_pysr(rules.variable_names)
+        found = None
+        try:
+            validate_guess(text, GuessRules(**limits), table)
+        except GuessError as error:
+            found = error.reason
+        # The reader stops at the first thing that is wrong in the text.
+        both = {"operator not enabled", "number out of range"}
+        assert found == reason or {found, reason} == both, text
+    else:
+        assert reason in ("number out of range", "operator not enabled")
+    # And so does whatever is written.
+    accepted, refused = guess.written_guesses([formula], rules, table)
+    assert len(accepted) + refused.total() == 1
+    for text, meant in accepted.items():
+        validate_guess(text, GuessRules(**limits), table)
+        assert Expression.parse(text, rules.variable_names) == meant

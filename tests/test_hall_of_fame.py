@@ -7,8 +7,8 @@ import pickle
 
 import numpy as np
 import pytest
+from pysr_guess_oracle import validate_guess
 
-from sr_transformer.engines.pysr.guesses import validate_guess
 from sr_transformer.expression import Expression
 from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
 
@@ -183,6 +183,14 @@ def test_guesses_are_different_valid_and_in_the_operators_of_the_search(hall):
 def test_guesses_are_at_most_as_many_and_as_long_as_asked(hall):
     assert len(hall.guesses(2)) == 2
     assert all(len(Expression.parse(g).symbols) <= 3 for g in hall.guesses(maxsize=3))
+
+
+def test_guesses_have_finite_constants(hall):
+    assert hall.add(candidate("cos(x0 / -inf)", 0.2))
+    assert hall.add(candidate("cos(x0 + nan)", 0.1))
+    guesses = hall.guesses(50)
+    assert "(2.5 * x0) * x1" in str(guesses)
+    assert "cos" not in str(guesses)
 
 
 def test_guesses_use_the_names_that_pysr_will_see():

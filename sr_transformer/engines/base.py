@@ -125,8 +125,8 @@ class SearchEngine(Protocol):
     def unusable_reason(self) -> str | None:
         """Why the engine cannot run here and what helps; ``None`` where it can."""
 
-    def admits(self, expression: Expression, n_columns: int) -> bool:
-        """Whether a formula of the searched table keeps to the limits of its own settings."""
+    def admits(self, expression: Expression) -> bool:
+        """Whether a formula keeps to the limits of its own settings."""
 
     def search(self, task: SearchTask) -> SearchResult:
         """Search from ``task.guesses``."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sr_transformer.expression.guess import GuessRules, pysr_names, written_guesses
 from sr_transformer.front.description_length import Sample, description_length
 from sr_transformer.front.pool import Candidate, Pool
 
@@ -223,26 +224,20 @@ class HallOfFame(Pool):
         list of str
             At most ``n`` texts, each checked against what PySR accepts.
         """
-        from sr_transformer.engines.pysr.engine import guess_strings, pysr_names
-        from sr_transformer.engines.pysr.guesses import GuessRules
-
-        operators = self.operators if operators is None else frozenset(operators)
+        if operators is None:
+            operators = self.operators
         if operators is None:
             operators = frozenset().union(*(c.expression.operators for c in self.candidates))
-        names = variable_names
-        if names is None and self.variable_names is not None:
-            names = pysr_names(self.variable_names)
-        if names is None:
-            columns = {i for c in self.candidates for i in c.expression.variables}
-            names = tuple(f"x{i}" for i in range(max(columns, default=-1) + 1))
+        if variable_names is None and self.variable_names is not None:
+            variable_names = pysr_names(self.variable_names)
         rules = GuessRules(
             operators=operators,
-            variable_names=names,
+            variable_names=variable_names,
             maxsize=self.maxsize if maxsize is None else maxsize,
         )
         # Lowering can make two formulas equal or one too long, so a few more are tried.
-        ladder = (candidate.expression for candidate in self.ladder(2 * n))
-        return guess_strings(ladder, rules)[:n]
+        accepted, _ = written_guesses((c.expression for c in self.ladder(2 * n)), rules)
+        return list(accepted)[:n]
 
 
 def check_model_selection(rule: str) -> str:

@@ -77,7 +77,7 @@ class OperonEngine:
         """Why Operon cannot run here and what helps; ``None`` where it can."""
         return _import_failure()
 
-    def admits(self, expression: Expression, n_columns: int) -> bool:
+    def admits(self, expression: Expression) -> bool:
         """Always: it has no settings of its own."""
         return True
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import keyword
-import re
 import sys
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
-from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,14 +16,9 @@ from typing import Any
 import numpy as np
 
 from sr_transformer.engines.base import KEYBOARD, SearchResult, SearchTask, describe
-from sr_transformer.engines.pysr.guesses import (
-    GuessError,
-    GuessRules,
-    accepted_guesses,
-    validate_guess,
-)
 from sr_transformer.engines.pysr.settings import (
     ABSOLUTE_SETTINGS,
+    LOSS_SETTINGS,
     custom_functions,
     guess_rules,
     is_set,
@@ -39,7 +30,7 @@ from sr_transformer.engines.pysr.settings import (
 from sr_transformer.engines.pysr.watchdog import Watchdog
 from sr_transformer.errors import ExpressionError
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITHMETIC
+from sr_transformer.expression.guess import pysr_names, refusal, written_guesses
 
 Array = np.ndarray
 
@@ -52,16 +43,6 @@ _PENALTY = 1000.0
 
 # Guesses are tried on at most so many rows, evenly spread over the table.
 _TRIED_ROWS = 10_000
-
-# Names of functions that PySR knows beyond SymPy's and ours; it refuses them as variables.
-_PYSR_FUNCTIONS = frozenset(
-    {
-        "acosh_abs", "atanh_clip", "cbrt", "ceil", "clamp", "cond", "div", "fma", "greater",
-        "greater_equal", "less", "less_equal", "log10", "log10_abs", "log1p", "log1p_abs", "log2",
-        "log2_abs", "log_abs", "logical_and", "logical_or", "mod", "muladd", "mult", "plus", "pow",
-        "pow_abs", "relu", "round", "sqrt_abs", "sub",
-    }
-)  # fmt: skip
 
 
 def is_pysr_regressor(value: Any) -> bool:
@@ -151,16 +132,11 @@ class PySREngine:
             return _missing_guesses(type(self._own))
         return _import_failure()
 
-    def admits(self, expression: Expression, n_columns: int) -> bool:
+    def admits(self, expression: Expression) -> bool:
         """Whether a formula keeps to the size limits and constraints of the user's regressor."""
         if self._own is None or not expression.operators:
             return True
-        names = [f"x{column}" for column in range(n_columns)]
-        try:
-            validate_guess(expression.to_pysr(names), guess_rules(self._own, names))
-        except GuessError:
-            return False
-        return True
+        return refusal(expression, guess_rules(self._own)) is None
 
     def search(self, task: SearchTask) -> SearchResult:
         """Run the search; a crash, a hang or Ctrl-C returns what PySR had found until then."""
@@ -173,25 +149,24 @@ class PySREngine:
         names = pysr_names(task.variable_names, custom_functions(model))
         columns = _selected_columns(model, task)
         first = _own_guesses(model, task.output)
-        rules = guess_rules(model, names)
+        rules = guess_rules(model, variable_names=names, columns=columns)
         every = -(-len(task.X) // _TRIED_ROWS)
-        written = write_guesses(task.guesses, rules, task.X[::every], columns)
-        model.set_params(guesses=[*first, *written.texts] or None)
+        accepted, refused = written_guesses(task.guesses, rules, task.X[::every])
+        model.set_params(guesses=[*first, *accepted] or None)
         begun = monotonic()
         interruption = _fit(model, task, names, columns)
         seconds = monotonic() - begun
-        texts, losses = _front(model)
+        front, n_unreadable = _front(model, names)
         if task.X_units is not None or task.y_units is not None:
-            texts = _dimensionally_right(model, texts, losses, names, task)
-        expressions, n_unreadable = read_equations(texts, names)
+            front = [row for row in front if not _breaks_units(*row, model, task)]
         return SearchResult(
-            expressions=expressions,
+            expressions=[expression for expression, _ in front],
             fitted=model,
             n_unreadable=n_unreadable,
             interruption=interruption,
             start_seconds=0.0 if interruption else _beyond(task.timeout_in_seconds, seconds),
-            accepted=written.expressions,
-            refused=dict(written.refused),
+            accepted=list(accepted.values()),
+            refused=dict(refused),
             columns=columns,
         )
 
@@ -275,171 +250,36 @@ def _selected_columns(model: Any, task: SearchTask) -> tuple[int, ...] | None:
     return tuple(np.flatnonzero(kept).tolist())
 
 
-# --- names and texts ------------------------------------------------------------------------------
-def pysr_names(names: Sequence[str], functions: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """Names of the columns that PySR, SymPy and Julia accept: the user's own where possible.
-
-    Characters that are not allowed become underscores; what still is a function's name, a word of
-    the languages or a duplicate becomes ``x`` and the column's number. ``functions`` are further
-    names that are taken.
-    """
-    import sympy
-
-    taken = set(functions)
-    chosen: list[str | None] = []
-    for name in names:
-        written = re.sub(r"[^0-9A-Za-z_]", "_", name)
-        valid = written not in taken and written not in sympy.__dict__ and _is_readable(written)
-        chosen.append(written if valid else None)
-        if valid:
-            taken.add(written)
-    result = []
-    for column, written in enumerate(chosen):
-        if written is None:
-            written = f"x{column}"
-            while written in taken:
-                written += "_"
-            taken.add(written)
-        result.append(written)
-    return tuple(result)
-
-
-def _is_readable(name: str) -> bool:
-    if name in _PYSR_FUNCTIONS or not name[:1].isalpha() or keyword.iskeyword(name):
-        return False
-    try:
-        Expression(["x0"]).to_pysr((name,))
-    except ExpressionError:
-        return False
-    return True
-
-
 def _are_default(names: Sequence[str]) -> bool:
     return all(name == f"x{column}" for column, name in enumerate(names))
 
 
-@dataclass(frozen=True)
-class WrittenGuesses:
-    """Formulas as PySR's guesses.
+def _front(model: Any, names: Sequence[str]) -> tuple[list[tuple[Expression, float]], int]:
+    """Formulas and losses of a fitted, or interrupted, regressor's front.
 
-    Parameters
-    ----------
-    texts : list of str
-    expressions : list of Expression
-        What the texts say.
-    refused : Counter
-        How many formulas could not be written or would be refused, by the reason for it.
+    Also how many there are that cannot be read, as custom operators are unknown here.
     """
-
-    texts: list[str] = field(default_factory=list)
-    expressions: list[Expression] = field(default_factory=list)
-    refused: Counter[str] = field(default_factory=Counter)
-
-
-def write_guesses(
-    expressions: Iterable[Expression],
-    rules: GuessRules,
-    X: Array | None = None,
-    columns: Sequence[int] | None = None,
-) -> WrittenGuesses:
-    """Write formulas as PySR guesses, without those that cannot be written or would be refused.
-
-    One malformed guess aborts a whole PySR fit, so each string passes the strict validator.
-
-    Parameters
-    ----------
-    expressions : iterable of Expression
-    rules : GuessRules
-    X : ndarray of shape (n_rows, n_columns), optional
-        Rows on which a guess must be finite.
-    columns : sequence of int, optional
-        The columns that the search uses; all of them by default.
-    """
-    operators = frozenset(rules.operators) & ARITHMETIC.operators.keys()
-    written = WrittenGuesses()
-    for expression in expressions:
-        lowered = expression.lower(operators)
-        if lowered is None:
-            written.refused["operator not enabled"] += 1
-            continue
-        if columns is not None and not set(lowered.variables) <= set(columns):
-            written.refused["column not among select_k_features"] += 1
-            continue
-        text = lowered.to_pysr(rules.variable_names)
-        _, errors = accepted_guesses([text], rules, X)
-        if errors:
-            written.refused[errors[0].reason] += 1
-        elif text in written.texts:
-            written.refused["same as another"] += 1
-        else:
-            written.texts.append(text)
-            written.expressions.append(lowered)
-    return written
-
-
-def guess_strings(
-    expressions: Iterable[Expression], rules: GuessRules, X: Array | None = None
-) -> list[str]:
-    """The texts of :func:`write_guesses`."""
-    return write_guesses(expressions, rules, X).texts
-
-
-def _front(model: Any) -> tuple[list[str], list[float]]:
-    """Texts and losses of a fitted, or interrupted, regressor's front."""
     frame = getattr(model, "equations_", None)
     if frame is None:
         contents = getattr(model, "equation_file_contents_", None)
-        frame = contents[0] if contents else None
-    if frame is None:
-        return [], []
-    return [str(text) for text in frame["equation"]], [float(loss) for loss in frame["loss"]]
+        frame = contents[0] if contents else {"equation": [], "loss": []}
+    front = []
+    for text, loss in zip(frame["equation"], frame["loss"], strict=True):
+        with suppress(ExpressionError):
+            front.append((Expression.parse(str(text), names), float(loss)))
+    return front, len(frame["equation"]) - len(front)
 
 
-def _dimensionally_right(
-    model: Any,
-    texts: Sequence[str],
-    losses: Sequence[float],
-    names: Sequence[str],
-    task: SearchTask,
-) -> list[str]:
-    """The texts without those that PySR found to break the units of the table.
+def _breaks_units(expression: Expression, loss: float, model: Any, task: SearchTask) -> bool:
+    """Whether PySR found a formula to break the units of the table.
 
-    It says so by a penalty on their loss, which is lost when the constants are fitted again.
+    It says so by a penalty on the loss, which is lost when the constants are fitted again.
     """
-    settings: Mapping[str, Any] = model.get_params(deep=False)
-    if any(
-        settings.get(name) is not None
-        for name in ("elementwise_loss", "loss_function", "loss_function_expression")
-    ):
-        return list(texts)  # the penalty cannot be told from such a loss
+    settings = model.get_params(deep=False)
+    if any(settings.get(name) is not None for name in LOSS_SETTINGS):
+        return False  # the penalty cannot be told from such a loss
     penalty = settings["dimensional_constraint_penalty"]
-    kept = []
-    for text, loss in zip(texts, losses, strict=True):
-        with suppress(ExpressionError), np.errstate(all="ignore"):
-            residuals = Expression.parse(text, names).evaluate(task.X) - task.y
-            plain = np.average(residuals * residuals, weights=task.weights)
-            if loss - plain > (_PENALTY if penalty is None else penalty) / 2:
-                continue
-        kept.append(text)
-    return kept
-
-
-def read_equations(
-    texts: Iterable[str], variable_names: Sequence[str]
-) -> tuple[list[Expression], int]:
-    """Read PySR's equation texts.
-
-    Returns
-    -------
-    expressions : list of Expression
-    n_unreadable : int
-        Texts that were left out, as custom operators are unknown here.
-    """
-    expressions = []
-    n_unreadable = 0
-    for text in texts:
-        try:
-            expressions.append(Expression.parse(text, variable_names))
-        except ExpressionError:
-            n_unreadable += 1
-    return expressions, n_unreadable
+    with np.errstate(all="ignore"):
+        residuals = expression.evaluate(task.X) - task.y
+        plain = np.average(residuals * residuals, weights=task.weights)
+    return bool(loss - plain > (_PENALTY if penalty is None else penalty) / 2)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import re
 from typing import Any
 
 from sr_transformer.engines.base import SearchTask
-from sr_transformer.engines.pysr.guesses import GuessRules
+from sr_transformer.expression.guess import GuessRules
 from sr_transformer.expression.language import ARITHMETIC
 
 # At PySR's own .001 most guesses never enter a population within a short search. Measured with the
@@ -23,12 +23,14 @@ _UNLIMITED = 1_000_000
 # PySR refuses anything smaller; larger formulas than were asked for are left out afterwards.
 _SMALLEST_MAXSIZE = 7
 
+# Settings by which a user's own PySRRegressor measures loss otherwise than by squared errors.
+LOSS_SETTINGS = ("elementwise_loss", "loss_function", "loss_function_expression")
+
 # Settings of a user's own PySRRegressor that mean a number in the units of the table, so that the
 # table must reach the engine as it was given.
 ABSOLUTE_SETTINGS = (
-    "elementwise_loss", "loss_function", "loss_function_expression", "loss_scale",
-    "early_stop_condition", "dimensional_constraint_penalty", "dimensionless_constants_only",
-    "guesses",
+    *LOSS_SETTINGS, "loss_scale", "early_stop_condition", "dimensional_constraint_penalty",
+    "dimensionless_constants_only", "guesses",
 )  # fmt: skip
 
 # Settings of a PySRRegressor that decide which guesses it can use.
@@ -40,13 +42,10 @@ GUESS_SETTINGS = (
 
 def own_settings(task: SearchTask) -> dict[str, Any]:
     """Keywords of the ``PySRRegressor`` that is built for a task, but for its guesses."""
-    by_arity: dict[int, list[str]] = {1: [], 2: []}
-    for name, operator in ARITHMETIC.operators.items():
-        if name in task.operators:
-            by_arity[operator.arity].append(name)
+    enabled = [entry for entry in ARITHMETIC.arity.items() if entry[0] in task.operators]
     settings: dict[str, Any] = {
-        "binary_operators": by_arity[2],
-        "unary_operators": by_arity[1],
+        "binary_operators": [name for name, arity in enabled if arity == 2],
+        "unary_operators": [name for name, arity in enabled if arity == 1],
         "maxsize": max(_SMALLEST_MAXSIZE, task.maxsize),
         "timeout_in_seconds": task.timeout_in_seconds,
         "fraction_replaced_guesses": FRACTION_REPLACED_GUESSES,
@@ -115,7 +114,7 @@ def refuse_other_searches(regressor: Any) -> None:
         )
 
 
-def operators_by_arity(regressor: Any) -> dict[int, list[str]]:
+def _operators_by_arity(regressor: Any) -> dict[int, list[str]]:
     """Operators of a regressor as it was given them, custom ones included."""
     if regressor.operators is not None:
         return regressor.operators
@@ -126,25 +125,28 @@ def operators_by_arity(regressor: Any) -> dict[int, list[str]]:
     }
 
 
+def _all_operators(regressor: Any) -> list[str]:
+    return [name for names in _operators_by_arity(regressor).values() for name in names]
+
+
 def known_operators(regressor: Any) -> frozenset[str]:
     """Operators of a user's regressor that are known here; its custom ones are left to PySR."""
     return frozenset(
         name
-        for arity, names in operators_by_arity(regressor).items()
+        for arity, names in _operators_by_arity(regressor).items()
         for name in names
-        if name in ARITHMETIC.operators and ARITHMETIC.operators[name].arity == arity
+        if ARITHMETIC.arity.get(name) == arity
     )
 
 
 def custom_functions(regressor: Any) -> frozenset[str]:
     """Names of the operators that a regressor's user defined."""
-    names = [name for names in operators_by_arity(regressor).values() for name in names]
-    functions = {name.split("(")[0].split("=")[0].strip() for name in names}
+    functions = {re.split("[(=]", name)[0].strip() for name in _all_operators(regressor)}
     return frozenset(functions | set(regressor.extra_sympy_mappings or {}))
 
 
-def guess_rules(regressor: Any, variable_names: Sequence[str]) -> GuessRules:
-    """What the search of a regressor accepts as a guess."""
+def guess_rules(regressor: Any, **others: Any) -> GuessRules:
+    """What the search of a regressor accepts as a guess; ``others`` are further rules."""
     settings = {
         name: value
         for name in GUESS_SETTINGS
@@ -154,9 +156,4 @@ def guess_rules(regressor: Any, variable_names: Sequence[str]) -> GuessRules:
         # A Julia function says how complex a formula is, so that nothing here can.
         for name in ("maxsize", "constraints"):
             settings.pop(name, None)
-    by_arity = operators_by_arity(regressor)
-    return GuessRules(
-        operators=[name for names in by_arity.values() for name in names],
-        variable_names=variable_names,
-        **settings,
-    )
+    return GuessRules(operators=_all_operators(regressor), **settings, **others)

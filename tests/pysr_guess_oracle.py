@@ -1,7 +1,7 @@
 """A strict reader of PySR's ``guesses``: one bad string aborts a whole PySR fit.
 
-It is written apart from the printer in ``expression/formats.py``, so that a mistake there cannot
-pass here. What it refuses was found by running each case in the real engine (PySR 2.0.0a2,
+It is written apart from the package's printer and check, so that a mistake there cannot pass here.
+What it refuses was found by running each case in the real engine (PySR 2.0.0a2,
 SymbolicRegression.jl 2.0.0-alpha.9); what was not tried there is refused as well.
 """
 
@@ -152,30 +152,6 @@ def validate_guess(
             _check_values(text, tree, rules, np.asarray(X))
     except RecursionError:
         raise GuessError(f"the guess of {len(text)} characters is nested too deeply.") from None
-
-
-def accepted_guesses(
-    texts: list[str], rules: GuessRules, X: Array | None = None
-) -> tuple[list[str], list[GuessError]]:
-    """Sort strings into those that PySR accepts and the errors of the others.
-
-    Raises
-    ------
-    GuessError
-        If the strings are in anything but a list, which PySR refuses.
-    """
-    if not isinstance(texts, list):
-        raise GuessError(f"guesses must be a list of str; got {type(texts).__name__}.")
-    accepted: list[str] = []
-    errors: list[GuessError] = []
-    for text in texts:
-        try:
-            validate_guess(text, rules, X)
-        except GuessError as error:
-            errors.append(error)
-        else:
-            accepted.append(text)
-    return accepted, errors
 
 
 class _Guess:
