@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from strategies import random_formula, random_table, same_values
 
-from sr_transformer.engines.base import SearchTask, resolve_engine, run_search
+from sr_transformer.engines.base import SearchTask, run_search
+from sr_transformer.engines.choose import resolve_engine, unusable_reasons
 from sr_transformer.engines.operon import engine as operon_module
 from sr_transformer.engines.operon.engine import OperonEngine
 from sr_transformer.engines.pysr.engine import PySREngine
@@ -483,6 +484,7 @@ def test_auto_takes_pysr_else_operon_else_none(monkeypatch):
     usable(monkeypatch, pysr=False, operon=False)
     with pytest.warns(EngineFallbackWarning, match=r"alone: PySR is away\. Operon is away\."):
         assert resolve_engine("auto") is None
+    assert unusable_reasons() == {"pysr": "PySR is away.", "operon": "Operon is away."}
 
 
 def test_operon_by_name_is_operon_or_an_error(monkeypatch):

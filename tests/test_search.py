@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr_transformer.engines import base as engine_module
-from sr_transformer.engines.base import SearchResult, SearchTask, resolve_engine, run_search
+from sr_transformer.engines.base import SearchResult, SearchTask, run_search
+from sr_transformer.engines.choose import resolve_engine
 from sr_transformer.engines.operon.engine import OperonEngine
 from sr_transformer.engines.pysr import engine as pysr_module
 from sr_transformer.engines.pysr.engine import PySREngine, is_pysr_regressor
@@ -25,6 +25,7 @@ from sr_transformer.errors import (
     SearchInterruptedWarning,
 )
 from sr_transformer.expression import Expression
+from sr_transformer.expression.guess import pysr_names
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_pysr_by_name_raises_instead():
 def test_a_fresh_process_finds_out_that_pysr_cannot_run_and_prints_nothing():
     code = """
         import warnings
-        from sr_transformer.engines.base import resolve_engine
+        from sr_transformer.engines.choose import resolve_engine
         from sr_transformer.errors import EngineUnavailableError
         warnings.simplefilter("ignore")
         resolve_engine("auto")
@@ -120,13 +121,13 @@ def test_missing_package_is_told_apart_from_a_broken_one(monkeypatch):
 
 def test_importing_the_search_package_starts_no_engine():
     code = (
-        "import sys, sr_transformer.engines.base, sr_transformer.engines.pysr.engine\n"
-        "print([m for m in ('pysr', 'juliacall', 'torch', 'sympy') if m in sys.modules])"
+        "import sys, sr_transformer.engines.choose\n"
+        "print({'pysr', 'pyoperon', 'juliacall', 'torch', 'sympy'} & sys.modules.keys())"
     )
     output = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    assert output.strip() == "[]"
+    assert output.strip() == "set()"
 
 
 # --- what PySR is told ----------------------------------------------------------------------------
@@ -369,9 +370,7 @@ def test_engine_finds_are_refitted_pooled_and_credited(quick, monkeypatch, scale
     assert "3 refused: larger than maxsize" in repr(report)
     assert set(report.seconds) == {"propose", "seed", "start", "search", "refit"}
     refitted = quick().set_params(search="none")
-    monkeypatch.setattr(
-        "sr_transformer.estimators.regressor.resolve_engine", engine_module.resolve_engine
-    )
+    monkeypatch.setattr("sr_transformer.estimators.regressor.resolve_engine", resolve_engine)
     assert not hasattr(refitted.fit(X, y), "search_")
 
 
@@ -407,7 +406,9 @@ PySRRegressor._run = run
 
 import sklearn.base
 from sr_transformer.expression import Expression
-from sr_transformer.engines.base import SearchTask, resolve_engine
+from sr_transformer.expression.guess import pysr_names
+from sr_transformer.engines.base import SearchTask
+from sr_transformer.engines.choose import resolve_engine
 X = np.random.default_rng(0).uniform(1, 3, (20, 2))
 def task(**changes):
     settings = dict(

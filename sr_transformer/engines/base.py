@@ -1,20 +1,16 @@
-"""What a search engine is, which one runs, and what happens when none does or one fails."""
+"""What a search engine is, and what happens when one fails."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-from sr_transformer.errors import (
-    EngineFallbackWarning,
-    EngineUnavailableError,
-    SearchInterruptedWarning,
-)
+from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.expression import Expression
 
 Array = np.ndarray
@@ -130,76 +126,6 @@ class SearchEngine(Protocol):
 
     def search(self, task: SearchTask) -> SearchResult:
         """Search from ``task.guesses``."""
-
-
-def resolve_engine(search: Any) -> SearchEngine | None:
-    """Return the engine that the parameter ``search`` asks for.
-
-    Parameters
-    ----------
-    search : {"auto", "pysr", "operon", "none"} or pysr.PySRRegressor
-        ``"auto"`` takes PySR where it can run, else Operon, else none.
-
-    Returns
-    -------
-    SearchEngine or None
-        ``None`` for a fit by the Transformer alone.
-
-    Raises
-    ------
-    EngineUnavailableError
-        If an engine was asked for by name and cannot run here.
-    ValueError
-        If ``search`` is something else.
-
-    Warns
-    -----
-    EngineFallbackWarning
-        If ``"auto"`` finds no usable PySR.
-    """
-    from sr_transformer.engines.operon.engine import OperonEngine
-    from sr_transformer.engines.pysr.engine import PySREngine, is_pysr_regressor
-
-    if is_pysr_regressor(search):
-        own = PySREngine(search)
-        reason = own.unusable_reason()
-        if reason is not None:
-            raise EngineUnavailableError(f"search is a PySRRegressor that cannot run: {reason}")
-        return own
-    engines: dict[str, Callable[[], SearchEngine]] = {"pysr": PySREngine, "operon": OperonEngine}
-    if not isinstance(search, str) or search not in ("auto", *engines, "none"):
-        raise ValueError(
-            f"search is {search!r}; allowed are 'auto', 'pysr', 'operon', 'none' or a configured "
-            "pysr.PySRRegressor instance."
-        )
-    if search == "none":
-        return None
-    if search != "auto":
-        engine = engines[search]()
-        reason = engine.unusable_reason()
-        if reason is not None:
-            raise EngineUnavailableError(f"search={search!r} cannot run: {reason}")
-        return engine
-    reasons = []
-    for name, make in engines.items():
-        engine = make()
-        reason = engine.unusable_reason()
-        if reason is not None:
-            reasons.append(reason)
-            continue
-        if reasons:
-            warn_user(
-                f"PySR is not usable, so {name.capitalize()} searches: {reasons[0]} Or pass "
-                f"search={name!r} to have this without the warning.",
-                EngineFallbackWarning,
-            )
-        return engine
-    warn_user(
-        f"No search engine is usable, so the Transformer answers alone: {' '.join(reasons)} Or "
-        "pass search='none' to do without an engine and without this warning.",
-        EngineFallbackWarning,
-    )
-    return None
 
 
 def run_search(engine: SearchEngine, task: SearchTask) -> SearchResult:
