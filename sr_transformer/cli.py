@@ -144,6 +144,8 @@ def info() -> None:
     from importlib.metadata import PackageNotFoundError, version
     from platform import platform, python_version
 
+    from sr_transformer.engines.choose import unusable_reasons
+
     out = output_console()
 
     def line(name: str, value: object) -> None:
@@ -158,7 +160,7 @@ def info() -> None:
             line(package, "not installed")
     with error_console().status("starting PySR, which starts Julia ..."):
         # Before torch is imported: Julia can crash when it is loaded second.
-        reasons = _unusable_reasons()
+        reasons = unusable_reasons()
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
@@ -427,14 +429,6 @@ def _draw_curves(directory: Path) -> None:
     except PlottingUnavailableError:
         return  # the curves are in log.csv all the same
     say(f"curves: {directory / 'curves.png'}")
-
-
-def _unusable_reasons() -> dict[str, str | None]:
-    """Why each search engine cannot run here; ``None`` for one that can."""
-    from sr_transformer.engines.operon.engine import OperonEngine
-    from sr_transformer.engines.pysr.engine import PySREngine
-
-    return {engine.name: engine.unusable_reason() for engine in (PySREngine(), OperonEngine())}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 
 from sr_transformer import __version__
 from sr_transformer.clock import Clock
-from sr_transformer.engines.choose import resolve_engine
+from sr_transformer.engines.choose import ENGINES, resolve_engine
 from sr_transformer.errors import SRTransformerError
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
@@ -116,11 +116,7 @@ class Ours:
 
     def unusable_reason(self) -> str | None:
         """Why the engine cannot run here."""
-        from sr_transformer.engines.operon.engine import OperonEngine
-        from sr_transformer.engines.pysr.engine import PySREngine
-
-        engines = {"pysr": PySREngine, "operon": OperonEngine}
-        return engines[self.engine]().unusable_reason() if self.engine else None
+        return ENGINES[self.engine]().unusable_reason() if self.engine else None
 
     def version(self) -> str:
         """This release, what the drawn formulas come from, and the engine's release."""
