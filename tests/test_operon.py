@@ -386,7 +386,7 @@ def test_constant_target_needs_no_search():
 
 
 # --- failures -------------------------------------------------------------------------------------
-def other_process(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+def other_process(monkeypatch: pytest.MonkeyPatch, code: str, before: str = "pass") -> None:
     """Run this code in Operon's process, after its imports, in the place of the search."""
     preamble = """
         import os, pickle, sys, time
@@ -399,7 +399,7 @@ def other_process(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
         send("started")
         send("front", SearchResult(expressions=[Expression.parse("x0 * x1")]))
     """
-    script = textwrap.dedent(preamble) + textwrap.dedent(code)
+    script = "\n".join(map(textwrap.dedent, ("import os, time", before, preamble, code)))
     real = subprocess.Popen
 
     def popen(arguments: list[str], **keywords: object) -> subprocess.Popen:
@@ -407,6 +407,19 @@ def other_process(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
         return real([*arguments[:2], f"import sys;{path}\n{script}"], **keywords)
 
     monkeypatch.setattr(operon_module.subprocess, "Popen", popen)
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [("time.sleep(60)", "did not start within 0.5 s"), ("sys.exit('no')", "exit code 1: no")],
+)
+def test_a_process_that_hangs_or_dies_while_it_starts_ends_the_search(monkeypatch, before, words):
+    other_process(monkeypatch, "", before)
+    monkeypatch.setattr(operon_module, "_START_SECONDS", 0.5 if "sleep" in before else 60.0)
+    X = np.zeros((100_000, 3))  # more than a pipe holds
+    result = OperonEngine().search(make_task(X=X, y=X[:, 0], timeout_in_seconds=None))
+    assert words in result.interruption
+    assert result.expressions == []
 
 
 @pytest.mark.parametrize(
@@ -505,10 +518,10 @@ def forgotten():
     operon_module._import_failure.cache_clear()
 
 
-def test_missing_package_names_the_extra(monkeypatch, forgotten):
+def test_missing_package_is_told_with_what_installs_it(monkeypatch, forgotten):
     monkeypatch.setattr(operon_module, "find_spec", lambda name: None)
     monkeypatch.delitem(sys.modules, "pyoperon", raising=False)
-    assert 'pip install "sr-transformer[operon]"' in OperonEngine().unusable_reason()
+    assert 'pip install "pyoperon>=' in OperonEngine().unusable_reason()
 
 
 @pytest.mark.parametrize("version", ["0.6.1", "0.7.0", "0.10", "1.0rc1"])

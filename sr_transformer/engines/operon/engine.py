@@ -13,6 +13,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from importlib import metadata
@@ -28,7 +29,7 @@ from sr_transformer.expression import Expression
 
 # Versions whose Python classes, node names and warm start were tried; 0.7 renames them.
 _FROM_VERSION, _BEFORE_VERSION = (0, 6, 2), (0, 7)
-_REMEDY = 'pip install "sr-transformer[operon]"'
+_REMEDY = 'pip install "pyoperon>=0.6.2,<0.7"'
 
 _START_SECONDS = 60.0  # for the other process to import what it needs, on a busy machine
 _GRACE_SECONDS = 2.0  # Operon looks at the clock between its evaluations
@@ -144,11 +145,8 @@ def _follow(
     """Hand over the task and receive the reports; why it ended early, if it did."""
     messages: Queue[tuple[str, Any]] = Queue()
     Thread(target=_receive, args=(process.stdout, messages), daemon=True).start()
-    try:
-        with process.stdin as stream:
-            pickle.dump(task, stream)
-    except OSError:
-        return _ENDED
+    # In a thread: nobody reads the task where the other process hangs in its imports.
+    Thread(target=_hand_over, args=(process.stdin, task), daemon=True).start()
     deadline = monotonic() + _START_SECONDS
     late = f"it did not start within {_START_SECONDS:g} s"
     while True:
@@ -170,6 +168,11 @@ def _follow(
             return None
         else:
             return _ENDED
+
+
+def _hand_over(stream: IO[bytes], task: SearchTask) -> None:
+    with suppress(OSError), stream:  # it ended: what it said until then is received
+        pickle.dump(task, stream)
 
 
 def _receive(stream: IO[bytes], messages: Queue[tuple[str, Any]]) -> None:

@@ -11,6 +11,7 @@ undefined then: a formula that relies on it has an infinite loss here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -19,11 +20,10 @@ import numpy as np
 import pyoperon
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITHMETIC
+from sr_transformer.expression.language import ARITHMETIC, CONSTANT
 
-Array = np.ndarray
-# A part of a formula: ("c", value), ("x", column, weight) or (operator, part, ...).
-Part = tuple
+# A part of a tree: its nodes with their values, and that variable of them that can carry a factor.
+Part = tuple[list[list[Any]], list[Any] | None]
 
 # Names of Operon's nodes by our operators; cube, neg and inv are spelled with others.
 NODE_NAMES = {
@@ -32,17 +32,18 @@ NODE_NAMES = {
     "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan", "sinh": "sinh", "cosh": "cosh",
     "tanh": "tanh", "abs": "abs",
 }  # fmt: skip
-_OPERATORS = {node: name for name, node in NODE_NAMES.items()}
 
-# Further nodes in our terms; "a" and "b" stand for the arguments, numbers for constants.
-_FURTHER: dict[str, tuple[str | float, ...]] = {
-    "aq": ("/", "a", "sqrt", "+", 1.0, "square", "b"),
-    "powabs": ("^", "abs", "a", "b"),
-    "sqrtabs": ("sqrt", "abs", "a"),
-    "logabs": ("log", "abs", "a"),
-    "log1p": ("log", "+", 1.0, "a"),
+# What each node means, with x0 and x1 for its arguments.
+_MEANINGS = {
+    node: Expression([name, "x0", "x1"][: ARITHMETIC.arity[name] + 1])
+    for name, node in NODE_NAMES.items()
+} | {
+    "aq": Expression.parse("x0 / sqrt(1.0 + square(x1))"),
+    "powabs": Expression.parse("abs(x0) ^ x1"),
+    "sqrtabs": Expression.parse("sqrt(abs(x0))"),
+    "logabs": Expression.parse("log(abs(x0))"),
+    "log1p": Expression.parse("log(1.0 + x0)"),
 }
-_FURTHER_ARITY = {"aq": 2, "powabs": 2, "sqrtabs": 1, "logabs": 1, "log1p": 1}
 
 
 class UnreadableTreeError(ValueError):
@@ -85,74 +86,37 @@ def to_nodes(expression: Expression, hashes: Sequence[int]) -> list[Any] | None:
         return None
     if any(column >= len(hashes) for column in expression.variables):
         return None
-    nodes: list[Any] = []
-    _write(_tree(expression), hashes, nodes)
-    with np.errstate(over="ignore"):
-        values = np.array([node.Value for node in nodes], dtype=np.float32)
-    return nodes if np.all(np.isfinite(values)) else None
+    entries, _ = expression.fold(
+        lambda value: ([[pyoperon.Node.Constant(value), value]], None),
+        lambda column: _variable(hashes[column]),
+        _operation,
+    )
+    nodes = []
+    for node, value in entries:
+        node.Value = value
+        nodes.append(node)
+    return nodes if all(math.isfinite(node.Value) for node in nodes) else None
 
 
-def _tree(expression: Expression) -> Part:
-    stack: list[Part] = []
-    constants = list(expression.constants)
-    for symbol in reversed(expression.symbols):
-        if symbol == "c":
-            stack.append(("c", constants.pop()))
-        elif symbol not in ARITHMETIC.arity:
-            stack.append(("x", int(symbol[1:]), 1.0))
-        else:
-            arguments = [stack.pop() for _ in range(ARITHMETIC.arity[symbol])]
-            stack.append(_weighted(symbol, arguments) or (symbol, *arguments))
-    return stack[0]
+def _variable(name: int) -> Part:
+    entry = [pyoperon.Node(pyoperon.NodeType.Variable, name), 1.0]
+    return [entry], entry
 
 
-def _weighted(symbol: str, arguments: list[Part]) -> Part | None:
-    """The product of a constant and a part, where the constant can be a variable's weight."""
-    if symbol == "*":
-        for factor, part in (arguments, reversed(arguments)):
-            if factor[0] == "c":
-                return _absorbed(factor[1], part)
-    return None
-
-
-def _absorbed(factor: float, part: Part) -> Part | None:
-    if part[0] == "x":
-        return ("x", part[1], factor * part[2])
-    if part[0] == "*":
-        for position in (1, 2):
-            argument = _absorbed(factor, part[position])
-            if argument is not None:
-                return (*part[:position], argument, *part[position + 1 :])
-    if part[0] == "/":
-        argument = _absorbed(factor, part[1])
-        return None if argument is None else ("/", argument, part[2])
-    return None
-
-
-def _write(part: Part, hashes: Sequence[int], nodes: list[Any]) -> None:
-    if part[0] == "x":
-        node = pyoperon.Node(pyoperon.NodeType.Variable, hashes[part[1]])
-        node.Value = part[2]
-    elif part[0] == "c":
-        node = pyoperon.Node.Constant(part[1])
-    else:
-        for argument in reversed(part[1:]):
-            _write(argument, hashes, nodes)
-        if part[0] == "^" and part[2][0] == "c" and part[2][1].is_integer():
-            # A negative base has a derivative by its exponent at no other number.
-            exponent = nodes[-1 - _length(part[1])]
-            exponent.Optimize = False
-        node = pyoperon.Node(_types()[NODE_NAMES[part[0]]])
-    nodes.append(node)
-
-
-def tree_length(expression: Expression) -> int:
-    """Number of nodes of a formula's tree."""
-    return _length(_tree(expression))
-
-
-def _length(part: Part) -> int:
-    return 1 if part[0] in ("x", "c") else 1 + sum(_length(argument) for argument in part[1:])
+def _operation(name: str, first: Part, second: Part = ([], None)) -> Part:
+    if name == "*":
+        for (factor, _), (entries, carrier) in ((first, second), (second, first)):
+            if factor[-1][0].IsConstant and carrier is not None:
+                carrier[1] *= factor[-1][1]
+                return entries, carrier
+    (firsts, carrier), (seconds, another) = first, second
+    if name == "^" and seconds[-1][0].IsConstant and seconds[-1][1].is_integer():
+        # A negative base has a derivative by its exponent at no other number.
+        seconds[-1][0].Optimize = False
+    node = pyoperon.Node(_types()[NODE_NAMES[name]])
+    if name != "/":
+        carrier = (carrier or another) if name == "*" else None
+    return [*seconds, *firsts, [node, 1.0]], carrier
 
 
 # --- trees to formulas ----------------------------------------------------------------------------
@@ -164,38 +128,32 @@ def from_nodes(nodes: Iterable[Any], hashes: Sequence[int]) -> Expression:
     UnreadableTreeError
         If there is a node of another kind than those above, or a number is not finite.
     """
-    columns = {value: f"x{column}" for column, value in enumerate(hashes)}
-    stack: list[tuple[str | float, ...]] = []
+    columns = {value: Expression([f"x{column}"]) for column, value in enumerate(hashes)}
+    stack: list[Expression] = []
     for node in nodes:
-        value = _short(node.Value)
+        value = _number(_short(node.Value))
         if node.IsConstant:
-            stack.append((value,))
+            stack.append(value)
             continue
         if node.IsVariable:
             if node.HashValue not in columns:
                 raise UnreadableTreeError("a variable is no column of the table.")
-            part: tuple[str | float, ...] = (columns[node.HashValue],)
+            part = columns[node.HashValue]
         else:
-            part = _operation(node, stack)
-        stack.append(part if value == 1.0 else ("*", value, *part))
+            meaning = _MEANINGS.get(node.Name)
+            arity = node.Arity
+            if meaning is None or len(meaning.variables) != arity or len(stack) < arity:
+                raise UnreadableTreeError(f"a node {node.Name!r} of {arity} arguments.")
+            arguments = [stack.pop() for _ in range(arity)]
+            part = meaning.fold(_number, arguments.__getitem__, Expression.joined)
+        stack.append(part if node.Value == 1.0 else Expression.joined("*", value, part))
     if len(stack) != 1:
         raise UnreadableTreeError(f"{len(stack)} formulas in one tree.")
-    symbols = ["c" if isinstance(symbol, float) else symbol for symbol in stack[0]]
-    return Expression(symbols, [value for value in stack[0] if isinstance(value, float)])
+    return stack[0]
 
 
-def _operation(node: Any, stack: list[tuple[str | float, ...]]) -> tuple[str | float, ...]:
-    name = _OPERATORS.get(node.Name)
-    arity = _FURTHER_ARITY.get(node.Name) if name is None else ARITHMETIC.arity[name]
-    if arity is None or node.Arity != arity or len(stack) < arity:
-        raise UnreadableTreeError(f"a node {node.Name!r} of {node.Arity} arguments.")
-    arguments = {place: stack.pop() for place in "ab"[:arity]}
-    if name is not None:
-        return (name, *(symbol for argument in arguments.values() for symbol in argument))
-    spelled: tuple[str | float, ...] = ()
-    for symbol in _FURTHER[node.Name]:
-        spelled += arguments.get(symbol, (symbol,))
-    return spelled
+def _number(value: float) -> Expression:
+    return Expression([CONSTANT], [value])
 
 
 def _short(value: float) -> float:

@@ -22,7 +22,6 @@ from sr_transformer.engines.operon.trees import (
     allowed_symbols,
     read_front,
     to_nodes,
-    tree_length,
 )
 from sr_transformer.engines.seeding import without_scale
 from sr_transformer.expression import Expression
@@ -53,10 +52,11 @@ def settings(task: SearchTask, starts: Sequence[Expression] = ()) -> dict[str, A
     not, make room for themselves.
     """
     shortest = max(_SMALLEST_LENGTH, math.ceil(task.maxsize * _NODES_A_SYMBOL))
+    lengths = [len(to_nodes(start, _any_hashes(task))) for start in starts]
     return {
         "allowed_symbols": allowed_symbols(task.operators),
         "objectives": list(_OBJECTIVES),
-        "max_length": max([shortest, *(tree_length(start) for start in starts)]),
+        "max_length": max([shortest, *lengths]),
         "max_depth": max([_SMALLEST_DEPTH, *(start.depth for start in starts)]),
         "population_size": POPULATION,
         "pool_size": POPULATION,
@@ -65,6 +65,11 @@ def settings(task: SearchTask, starts: Sequence[Expression] = ()) -> dict[str, A
         "epsilon": 0.0,
         "n_threads": _cores() if task.random_state is None else 1,
     }
+
+
+def _any_hashes(task: SearchTask) -> range:
+    """Names of the columns for where any will do."""
+    return range(1, task.X.shape[1] + 1)
 
 
 def _cores() -> int:
@@ -107,7 +112,6 @@ def starts(task: SearchTask, X: Array) -> tuple[list[Expression], Counter[str]]:
         How many formulas were left out, by the reason for it.
     """
     operators = task.operators & NODE_NAMES.keys()
-    hashes = range(1, X.shape[1] + 1)  # any will do to see whether a formula can be written
     made: dict[tuple[str, ...], Expression] = {}
     refused: Counter[str] = Counter()
     for guess in task.guesses:
@@ -122,7 +126,7 @@ def starts(task: SearchTask, X: Array) -> tuple[list[Expression], Counter[str]]:
             refused["same as another up to constants"] += 1
         elif not _is_finite(lowered, X):
             refused["not finite on the table"] += 1
-        elif to_nodes(lowered, hashes) is None:
+        elif to_nodes(lowered, _any_hashes(task)) is None:
             refused["number out of range"] += 1
         elif len(made) == POPULATION // 2:
             refused["half of the population is full"] += 1
