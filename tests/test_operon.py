@@ -25,6 +25,7 @@ from sr_transformer.engines.seeding import without_scale
 from sr_transformer.errors import (
     EngineFallbackWarning,
     EngineUnavailableError,
+    ExpressionError,
     SearchInterruptedWarning,
 )
 from sr_transformer.expression import Expression
@@ -37,7 +38,6 @@ if MISSING is None:
 
     from sr_transformer.engines.operon.trees import (
         NODE_NAMES,
-        UnreadableTreeError,
         allowed_symbols,
         from_nodes,
         read_front,
@@ -250,7 +250,7 @@ def test_unreadable_trees_are_counted_and_the_others_read(table):
     undefined = [variable, pyoperon.Node.Constant(float("nan")), pyoperon.Node.Add()]
     good = [variable, pyoperon.Node.Sin()]
     trees = [pyoperon.Tree(nodes).UpdateNodes() for nodes in (unknown, undefined, good)]
-    with pytest.raises(UnreadableTreeError, match="cbrt"):
+    with pytest.raises(ExpressionError, match="cbrt"):
         from_nodes(unknown, table.hashes)
     expressions, n_unreadable = read_front(trees, table.hashes, OPERATORS)
     assert n_unreadable == 2

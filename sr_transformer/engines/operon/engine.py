@@ -10,9 +10,10 @@ about a second for the other process to start, which is not counted as search ti
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -28,7 +29,7 @@ from sr_transformer.engines.base import KEYBOARD, SearchResult, SearchTask, desc
 from sr_transformer.expression import Expression
 
 # Versions whose Python classes, node names and warm start were tried; 0.7 renames them.
-_FROM_VERSION, _BEFORE_VERSION = (0, 6, 2), (0, 7)
+_VERSIONS = re.compile(r"0\.6\.([2-9]|\d\d)")
 _REMEDY = 'pip install "pyoperon>=0.6.2,<0.7"'
 
 _START_SECONDS = 60.0  # for the other process to import what it needs, on a busy machine
@@ -41,7 +42,7 @@ def _import_failure() -> str | None:
     if "pyoperon" not in sys.modules and find_spec("pyoperon") is None:
         return f"Operon is not installed. Install it with: {_REMEDY}."
     version = metadata.version("pyoperon")
-    if not _FROM_VERSION <= _numbers(version) < _BEFORE_VERSION:
+    if not _VERSIONS.match(version):
         return (
             f"pyoperon {version} is installed, but Operon is used from 0.6.2 on and before 0.7. "
             f"Install that with: {_REMEDY}."
@@ -51,15 +52,6 @@ def _import_failure() -> str | None:
     except Exception as error:
         return f"importing pyoperon failed with {describe(error)}. Reinstall it with: {_REMEDY}."
     return None
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    parts = []
-    for part in version.split(".")[:3]:
-        if not part.isdecimal():
-            break
-        parts.append(int(part))
-    return tuple(parts)
 
 
 class OperonEngine:
@@ -91,30 +83,24 @@ class OperonEngine:
         last = SearchResult()
         interruption = None
         begun = searching = monotonic()
-
-        def started() -> None:
-            nonlocal searching
-            searching = monotonic()
-
-        def keep(result: SearchResult) -> None:
-            nonlocal last
-            last = result
-
         with TemporaryFile() as complaints:
             process = _started(complaints)
             try:
-                interruption = _follow(process, task, started, keep)
-                if interruption == _ENDED:
-                    interruption = _last_words(process, complaints)
+                for kind, content in _messages(process, task):
+                    if kind == "started":
+                        searching = monotonic()
+                    elif kind == "front":
+                        last = content
+                    elif kind == "ended":
+                        interruption = _last_words(process, complaints)
+                    else:
+                        interruption = content  # None where it is finished
             except KeyboardInterrupt:
                 interruption = KEYBOARD
             finally:
                 process.kill()
                 process.wait()
         return replace(last, interruption=interruption, start_seconds=searching - begun)
-
-
-_ENDED = "its process ended"
 
 
 def _started(complaints: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -136,38 +122,26 @@ def _started(complaints: IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
-def _follow(
-    process: subprocess.Popen[bytes],
-    task: SearchTask,
-    started: Callable[[], None],
-    keep: Callable[[SearchResult], None],
-) -> str | None:
-    """Hand over the task and receive the reports; why it ended early, if it did."""
+def _messages(process: subprocess.Popen[bytes], task: SearchTask) -> Iterator[tuple[str, Any]]:
+    """Hand over the task, and pass on what the other process reports until it is over or late."""
     messages: Queue[tuple[str, Any]] = Queue()
     Thread(target=_receive, args=(process.stdout, messages), daemon=True).start()
     # In a thread: nobody reads the task where the other process hangs in its imports.
     Thread(target=_hand_over, args=(process.stdin, task), daemon=True).start()
     deadline = monotonic() + _START_SECONDS
     late = f"it did not start within {_START_SECONDS:g} s"
-    while True:
+    kind = ""
+    while kind in ("", "started", "front"):
         try:
             kind, content = messages.get(timeout=min(max(deadline - monotonic(), 0), TIMEOUT_MAX))
         except Empty:
-            return late
+            kind, content = "late", late
+        yield kind, content
         if kind == "started":
-            started()
             deadline = float("inf")
             if task.timeout_in_seconds is not None:
                 deadline = monotonic() + task.timeout_in_seconds + _GRACE_SECONDS
                 late = f"it went on after its {task.timeout_in_seconds:.3g} s and was stopped"
-        elif kind == "front":
-            keep(content)
-        elif kind == "failed":
-            return content
-        elif kind == "finished":
-            return None
-        else:
-            return _ENDED
 
 
 def _hand_over(stream: IO[bytes], task: SearchTask) -> None:
@@ -193,4 +167,4 @@ def _last_words(process: subprocess.Popen[bytes], complaints: IO[bytes]) -> str:
     complaints.seek(0)
     lines = complaints.read().decode(errors="replace").strip().splitlines()
     said = f": {lines[-1][:300].rstrip('.')}" if lines else ""
-    return f"{_ENDED} with exit code {code}{said}"
+    return f"its process ended with exit code {code}{said}"

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyoperon
 
+from sr_transformer.errors import ExpressionError
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import ARITHMETIC, CONSTANT
 
@@ -44,10 +45,6 @@ _MEANINGS = {
     "logabs": Expression.parse("log(abs(x0))"),
     "log1p": Expression.parse("log(1.0 + x0)"),
 }
-
-
-class UnreadableTreeError(ValueError):
-    """A tree holds a node that has no spelling here, or a number that is not finite."""
 
 
 # --- formulas to trees ----------------------------------------------------------------------------
@@ -91,10 +88,9 @@ def to_nodes(expression: Expression, hashes: Sequence[int]) -> list[Any] | None:
         lambda column: _variable(hashes[column]),
         _operation,
     )
-    nodes = []
     for node, value in entries:
         node.Value = value
-        nodes.append(node)
+    nodes = [node for node, _ in entries]
     return nodes if all(math.isfinite(node.Value) for node in nodes) else None
 
 
@@ -125,8 +121,8 @@ def from_nodes(nodes: Iterable[Any], hashes: Sequence[int]) -> Expression:
 
     Raises
     ------
-    UnreadableTreeError
-        If there is a node of another kind than those above, or a number is not finite.
+    ExpressionError
+        If a node has no spelling here, or a number is not finite.
     """
     columns = {value: Expression([f"x{column}"]) for column, value in enumerate(hashes)}
     stack: list[Expression] = []
@@ -137,18 +133,18 @@ def from_nodes(nodes: Iterable[Any], hashes: Sequence[int]) -> Expression:
             continue
         if node.IsVariable:
             if node.HashValue not in columns:
-                raise UnreadableTreeError("a variable is no column of the table.")
+                raise ExpressionError("a variable is no column of the table.")
             part = columns[node.HashValue]
         else:
             meaning = _MEANINGS.get(node.Name)
             arity = node.Arity
             if meaning is None or len(meaning.variables) != arity or len(stack) < arity:
-                raise UnreadableTreeError(f"a node {node.Name!r} of {arity} arguments.")
+                raise ExpressionError(f"a node {node.Name!r} of {arity} arguments.")
             arguments = [stack.pop() for _ in range(arity)]
             part = meaning.fold(_number, arguments.__getitem__, Expression.joined)
         stack.append(part if node.Value == 1.0 else Expression.joined("*", value, part))
     if len(stack) != 1:
-        raise UnreadableTreeError(f"{len(stack)} formulas in one tree.")
+        raise ExpressionError(f"{len(stack)} formulas in one tree.")
     return stack[0]
 
 
@@ -158,8 +154,8 @@ def _number(value: float) -> Expression:
 
 def _short(value: float) -> float:
     """The shortest number that is the same in 32 bits: .1 for .10000000149011612."""
-    if not np.isfinite(value):
-        raise UnreadableTreeError(f"a number is {value}.")
+    if not math.isfinite(value):
+        raise ExpressionError(f"a number is {value}.")
     return float(str(np.float32(value)))
 
 
@@ -180,7 +176,7 @@ def read_front(
         nodes = list(tree.Nodes)
         try:
             read = [from_nodes(nodes, hashes)]
-        except UnreadableTreeError:
+        except ExpressionError:
             n_unreadable += 1
             continue
         if len(nodes) > 2 and nodes[-1].Name == "+" and nodes[-2].IsConstant:

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyoperon
@@ -173,15 +173,11 @@ def search(task: SearchTask, report: Callable[[SearchResult], None]) -> None:
     model = SymbolicRegressor(**settings(task, first), generations=0)
     # On rows where a formula is undefined scikit-learn's own would end the whole fit.
     pyoperon.sklearn.mean_squared_error = _mean_squared_error
-    seed = 0 if task.random_state is None else task.random_state
     model.set_params(random_state=task.random_state).fit(X, y)
     hashes = list(model.variables_)
     # The first entries are the population, the others its offspring; a list of another length
     # makes Operon abort.
-    population = list(model.individuals_)
-    seeded = individuals(first, hashes)
-    population[: len(seeded)] = seeded
-    model.individuals_ = population
+    model.individuals_ = individuals(first, hashes) + list(model.individuals_)[len(first) :]
     model.set_params(warm_start=True)
 
     def left() -> float | None:
@@ -191,7 +187,7 @@ def search(task: SearchTask, report: Callable[[SearchResult], None]) -> None:
     pace = _Pace()
     while (limits := pace.limits(left())) is not None:
         if task.random_state is not None:
-            model.set_params(random_state=(seed + pace.n_rounds) % 2**32)
+            model.set_params(random_state=(task.random_state + pace.n_rounds) % 2**32)
         begun = monotonic()
         model.set_params(**limits).fit(X, y)
         exact = [
@@ -207,13 +203,9 @@ def search(task: SearchTask, report: Callable[[SearchResult], None]) -> None:
             shortest=min(exact, default=None),
         )
         trees = [row["tree"] for row in model.pareto_front_]
-        expressions, n_unreadable = read_front(trees, hashes, task.operators)
+        found, n_unreadable = read_front(trees, hashes, task.operators)
         model.individuals_ = []  # they cannot be pickled
-        report(
-            SearchResult(
-                expressions=expressions, fitted=model, n_unreadable=n_unreadable, **seeding
-            )
-        )
+        report(SearchResult(expressions=found, fitted=model, n_unreadable=n_unreadable, **seeding))
         model.individuals_ = population
 
 
@@ -287,16 +279,15 @@ def main() -> None:
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what Operon prints must not get between the messages
 
-    _send(output, "started", None)
+    def send(kind: str, content: Any = None) -> None:
+        pickle.dump((kind, content), output)
+        output.flush()
+
+    send("started")
     task: SearchTask = pickle.load(sys.stdin.buffer)
     try:
-        search(task, lambda result: _send(output, "front", result))
+        search(task, lambda result: send("front", result))
     except Exception as error:
-        _send(output, "failed", f"it failed with {describe(error)}")
+        send("failed", f"it failed with {describe(error)}")
     else:
-        _send(output, "finished", None)
-
-
-def _send(output: IO[bytes], kind: str, content: Any) -> None:
-    pickle.dump((kind, content), output)
-    output.flush()
+        send("finished")

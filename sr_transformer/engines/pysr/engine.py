@@ -155,7 +155,10 @@ class PySREngine:
         model.set_params(guesses=[*first, *accepted] or None)
         begun = monotonic()
         interruption = _fit(model, task, names, columns)
-        seconds = monotonic() - begun
+        # PySR's clock starts when its search does, after it compiled what the search needs.
+        compiling = 0.0
+        if interruption is None and task.timeout_in_seconds is not None:
+            compiling = max(monotonic() - begun - task.timeout_in_seconds, 0.0)
         front, n_unreadable = _front(model, names)
         if task.X_units is not None or task.y_units is not None:
             front = [row for row in front if not _breaks_units(*row, model, task)]
@@ -164,19 +167,11 @@ class PySREngine:
             fitted=model,
             n_unreadable=n_unreadable,
             interruption=interruption,
-            start_seconds=0.0 if interruption else _beyond(task.timeout_in_seconds, seconds),
+            start_seconds=compiling,
             accepted=list(accepted.values()),
             refused=dict(refused),
             columns=columns,
         )
-
-
-def _beyond(limit: float | None, seconds: float) -> float:
-    """Seconds that PySR needed beyond its limit.
-
-    Its clock starts when its search does, after it compiled what the search needs.
-    """
-    return 0.0 if limit is None else max(seconds - limit, 0.0)
 
 
 def _fit(
@@ -187,7 +182,7 @@ def _fit(
     names = [names[column] for column in used]
     X = task.X if columns is None else task.X[:, list(columns)]
     keywords: dict[str, Any] = {"weights": task.weights}
-    if columns is not None or not _are_default(names):
+    if columns is not None or names != [f"x{column}" for column in used]:
         keywords["variable_names"] = names
     if task.X_units is not None:
         keywords["X_units"] = [task.X_units[column] for column in used]
@@ -248,10 +243,6 @@ def _selected_columns(model: Any, task: SearchTask) -> tuple[int, ...] | None:
     random_state = np.random.RandomState(task.random_state)
     kept = run_feature_selection(task.X, task.y, model.select_k_features, random_state=random_state)
     return tuple(np.flatnonzero(kept).tolist())
-
-
-def _are_default(names: Sequence[str]) -> bool:
-    return all(name == f"x{column}" for column, name in enumerate(names))
 
 
 def _front(model: Any, names: Sequence[str]) -> tuple[list[tuple[Expression, float]], int]:
