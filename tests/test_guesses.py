@@ -259,6 +259,7 @@ def written(formulas: list[str], X: np.ndarray | None = None, **rules: object) -
         ("exp(x1 * x2)", "deeper than maxdepth", {"maxdepth": 2}),
         ("exp(x1 + x2)", "against constraints", {"constraints": {"exp": 1}}),
         ("x1 * (x1 + x2)", "against constraints", {"constraints": {"mult": (1, 1)}}),
+        ("x1 * (x1 + x2)", "against constraints", {"constraints": {"*": (1, -1)}}),
         (
             "exp(x1 + exp(x1))", "against nested_constraints",
             {"nested_constraints": {"exp": {"exp": 0}}},
@@ -274,6 +275,20 @@ def test_what_stumbles_is_left_out_and_counted_and_the_rest_stays(bad, reason, r
     accepted, refused = written(["x1 + x2", bad, "x2 * x1"], X, **rules)
     assert accepted == ["(x1 + x2)", "(x2 * x1)"]
     assert refused == {reason: 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "limits"),
+    [
+        ("exp(x0 + x1)", {"constraints": {"exp": 3}, "maxsize": 4, "maxdepth": 3}),
+        ("(x0 + x1) ^ 2.0", {"constraints": {"^": (-1, 1)}}),
+        ("(x0 + x1) * x0", {"constraints": {"*": (1, -1)}}),
+        ("exp(x0 + x1)", {"nested_constraints": {"exp": {"exp": 0}}}),
+        ("exp(cos(x0))", {"nested_constraints": {"exp": {"cos": 1}}}),
+    ],
+)
+def test_what_keeps_the_limits_is_written(text, limits):
+    assert written([text], operators=OPERATORS, **limits)[1] == {}
 
 
 def test_guesses_are_written_in_the_operators_and_names_of_the_search():
