@@ -185,7 +185,7 @@ def run(
             report = SeedingReport(engine=None, not_run=KEYBOARD)
         elif engine is not None:
             seconds = {"propose": clock.used() - begun}
-            pool.keep(lambda formula: engine.admits(formula, table.X.shape[1]))
+            pool.keep(engine.admits)
             if task.has_units or not _is_explained(table, pool):
                 clock.say(f"searching with {engine.name}")
                 searched = _search_task(task, table, engine, settings, random_state)
