@@ -172,7 +172,8 @@ def info() -> None:
         size = sum(parameter.numel() for parameter in loaded.network.parameters())
         line("checkpoint", f"default, {size / 1e6:.1f} million parameters")
         for key, value in sorted(loaded.metadata.items()):
-            line(f"  {key}", value)
+            if key != "tokens":
+                line(f"  {key}", value)
     except SRTransformerError as error:
         line("checkpoint", f"unusable: {error}")
     line("search engines", "none: always usable, the Transformer alone")

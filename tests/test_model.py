@@ -12,13 +12,16 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from sr_transformer.errors import CheckpointError, ExpressionError
-from sr_transformer.expression import Expression
+from sr_transformer.expression import Expression, Operator
 from sr_transformer.expression.language import ARITHMETIC
 from sr_transformer.model.checkpoint import load_model, save_model, write_atomically
 from sr_transformer.model.transformer import PRESETS, Transformer, _SquaredReLU, attend
 from sr_transformer.model.vocabulary import N_VARIABLES, Vocabulary
+from sr_transformer.proposal.draw import NetworkSampler
+from sr_transformer.proposal.grammar import Grammar
 
-VOCABULARY = Vocabulary()
+VOCABULARY = Vocabulary.of()
+NUMBERS = np.flatnonzero(VOCABULARY.kind == Vocabulary.NUMBER)
 
 
 # --- vocabulary -----------------------------------------------------------------------------------
@@ -34,7 +37,7 @@ def test_every_operator_and_every_constant_token_reads_back():
     for name, operator in ARITHMETIC.operators.items():
         formula = Expression([name] + ["x1"] * operator.arity)
         assert VOCABULARY.decode(VOCABULARY.encode(formula)) == formula
-    for token in range(VOCABULARY.first_constant, len(VOCABULARY)):
+    for token in NUMBERS:
         assert VOCABULARY.encode_constant(VOCABULARY.values[token]) == token
 
 
@@ -70,7 +73,7 @@ def test_constants_out_of_range_take_the_end_bins(value, expected):
 def test_the_arrays_describe_each_token():
     kind, arity, values = VOCABULARY.kind, VOCABULARY.arity, VOCABULARY.values
     assert len(kind) == len(arity) == len(values) == len(VOCABULARY) == len(set(VOCABULARY.tokens))
-    assert (kind == Vocabulary.NUMBER).sum() == VOCABULARY.n_constant_tokens
+    assert len(NUMBERS) == 2 * (97 + 8)
     assert np.isfinite(values[kind == Vocabulary.NUMBER]).all()
     assert np.isnan(values[kind != Vocabulary.NUMBER]).all()
     for token, name in enumerate(VOCABULARY.tokens):
@@ -81,8 +84,32 @@ def test_the_arrays_describe_each_token():
 
 
 def test_an_eleventh_variable_is_refused():
-    with pytest.raises(ExpressionError, match="x0 to x9"):
+    with pytest.raises(ExpressionError, match=r"no token for 'x10'.* x8, x9\."):
         VOCABULARY.encode(Expression(["x10"]))
+
+
+LOG10 = Operator(
+    "log10", 1, np.log10, lambda v, a: (1.0 / (a * np.log(10.0)),), "log({0}, 10)", "np.log10({0})"
+)
+EVERY = frozenset(ARITHMETIC.operators)
+EXTENDED = ARITHMETIC.extended("with log10", LOG10)
+
+
+def test_a_list_of_tokens_tells_what_each_of_them_is():
+    few = Vocabulary(("<pad>", "<bos>", "<eos>", "x0", "erf", "log10", "*", "2", "-0.00115478"))
+    assert few.kind.tolist() == [0, 0, 0, 2, 4, 4, 1, 3, 3]
+    assert few.values[8] == -(10.0 ** (-47 / 16))  # the bin, of which the token has six digits
+    assert Vocabulary(few.tokens, EXTENDED).kind.tolist() == [0, 0, 0, 2, 4, 1, 1, 3, 3]
+    formula = Expression(["*", "c", "log10", "x0"], [2.0], EXTENDED)
+    assert Vocabulary(few.tokens, EXTENDED).decode([6, 7, 5, 3, 2]) == formula
+    with pytest.raises(ExpressionError, match=r"no token for 'log10': the network knows x0, \*\."):
+        few.encode(formula)
+
+
+@pytest.mark.parametrize("tokens", [("x0", "+"), ("<pad>", "<bos>", "<eos>", "x0", "x0")])
+def test_a_list_that_is_none_of_tokens_is_refused(tokens):
+    with pytest.raises(CheckpointError, match="no token may occur twice"):
+        Vocabulary(tokens)
 
 
 def test_tokens_that_are_no_formula_are_refused():
@@ -94,7 +121,7 @@ def test_soft_targets_spread_constants_over_their_neighbours_only():
     table = VOCABULARY.soft_targets(1.0)
     assert np.allclose(table.sum(axis=1), 1.0)
     moved = table != np.eye(len(VOCABULARY))
-    assert not moved[: VOCABULARY.first_constant].any()
+    assert not moved[: NUMBERS[0]].any()
     row = table[VOCABULARY.encode_constant(0.5)]
     assert 0.3 < row.max() < 0.6
     assert np.sign(VOCABULARY.values[row > 0]).min() == 1
@@ -240,8 +267,9 @@ def test_the_squared_relu_has_the_right_gradient():
 def saved(network, tmp_path):
     path = tmp_path / "model.safetensors"
     save_model(
-        network, path, preset="tiny", examples_seen=7, prior_version="1", validation={"loss": 2.0}
-    )
+        network, path, vocabulary=VOCABULARY, rows=64, preset="tiny", examples_seen=7,
+        prior_version="1", validation={"loss": 2.0},
+    )  # fmt: skip
     return path
 
 
@@ -259,6 +287,8 @@ def test_a_saved_model_loads_with_its_metadata(network, saved):
     assert model.metadata["examples_seen"] == 7
     assert model.metadata["validation"] == {"loss": 2.0}
     assert model.metadata["licence"] == "Apache-2.0"
+    assert model.vocabulary.tokens == VOCABULARY.tokens
+    assert (model.metadata["columns"], model.metadata["rows"]) == (10, 64)
     inputs = random_inputs(2, 8)
     assert torch.allclose(model.network(*inputs), network(*inputs), atol=0.02)
     assert next(model.network.parameters()).dtype == torch.float32
@@ -285,9 +315,11 @@ def test_a_damaged_checkpoint_is_named(saved):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"vocabulary_hash": "0" * 12}, "vocabulary '000000000000'"),
         ({"format_version": "99"}, "file format '99'"),
-        ({"config": None}, "no config in its metadata"),
+        ({"config": None, "tokens": None}, "no config, tokens in its metadata"),
+        ({"tokens": ["+", "x0"]}, "no token may occur twice"),
+        ({"tokens": VOCABULARY.tokens[:-1]}, "do not fit"),
+        ({"columns": 9}, "do not fit"),
         ({"config": {"width": 32}}, "do not fit"),
         ({"config": {"breadth": 32}}, "do not fit"),
     ],
@@ -312,10 +344,40 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_sizes_are_part_of_the_checkpoint(tmp_path):
-    config = replace(PRESETS["tiny"], decoder_layers=1, n_latents=4)
+def test_sizes_and_tokens_are_part_of_the_checkpoint(tmp_path):
+    vocabulary = Vocabulary((*VOCABULARY.tokens[:20], "erf", *VOCABULARY.tokens[26:]))
+    config = replace(
+        PRESETS["tiny"], decoder_layers=1, n_latents=4, n_columns=3, n_tokens=len(vocabulary)
+    )
     path = tmp_path / "other.safetensors"
     save_model(
-        Transformer(config), path, preset="tiny", examples_seen=0, prior_version="1", validation={}
-    )
-    assert load_model(path, "cpu").network.config == config
+        Transformer(config), path, vocabulary=vocabulary, rows=32, preset="tiny", examples_seen=0,
+        prior_version="1", validation={},
+    )  # fmt: skip
+    model = load_model(path, "cpu")
+    assert model.network.config == config
+    assert model.vocabulary.tokens == vocabulary.tokens
+    sampler = NetworkSampler(model)
+    assert (sampler.n_columns, sampler.n_rows) == (3, 32)
+    sampler.read(np.ones((5, 3)), np.ones(5))
+    drawn = sampler.draw(64, EVERY | {"erf"}, 9, 1.0, np.random.RandomState(0))
+    assert drawn.total() == 64  # of an untrained network, and none with "erf"
+
+
+def test_an_operator_that_came_after_a_checkpoint_is_not_drawn_and_harms_nothing():
+    model = load_model("default", "cpu")
+    assert len(Vocabulary.of(EXTENDED)) == len(model.vocabulary) + 1
+    X = np.random.default_rng(0).uniform(1.0, 5.0, (40, 2))
+    drawn = []
+    for vocabulary in (model.vocabulary, Vocabulary(model.vocabulary.tokens, EXTENDED)):
+        sampler = NetworkSampler(replace(model, vocabulary=vocabulary))
+        sampler.read(X, X[:, 0] * np.log10(X[:, 1]))
+        drawn.append(sampler.draw(256, EVERY | {"log10"}, 20, 1.5, np.random.RandomState(0)))
+    before, after = drawn
+    assert {(e.symbols, e.constants): n for e, n in before.items()} == {
+        (e.symbols, e.constants): n for e, n in after.items()
+    }
+    assert {e.language for e in after} == {EXTENDED}
+    # One of the new language's own operators can be written where there is a token for it.
+    grammar = Grammar(Vocabulary.of(EXTENDED), EVERY | {"log10"}, 2, 20, 1)
+    assert grammar.allowed()[0, Vocabulary.of(EXTENDED).tokens.index("log10")]

@@ -16,7 +16,7 @@ from sr_transformer.proposal.grammar import Grammar
 from sr_transformer.proposal.relevance import relevant_columns
 
 OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
-VOCABULARY = Vocabulary()
+VOCABULARY = Vocabulary.of()
 
 
 def write(grammar, tokens):

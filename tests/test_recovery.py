@@ -23,6 +23,7 @@ from sr_transformer.evaluation.recovery import (
 from sr_transformer.expression import Expression
 from sr_transformer.model.checkpoint import load_model, save_model
 from sr_transformer.model.transformer import PRESETS, Transformer
+from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.prior.holdout import held_out_suites
 from sr_transformer.proposal.draw import NetworkSampler
 
@@ -37,8 +38,8 @@ def checkpoint(tmp_path_factory):
     """An untrained network: its formulas are as good as any to see whether they are counted."""
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save_model(
-        Transformer(PRESETS["tiny"]), path, preset="tiny", examples_seen=123_456,
-        prior_version="1", validation={},
+        Transformer(PRESETS["tiny"]), path, vocabulary=Vocabulary.of(), rows=256, preset="tiny",
+        examples_seen=123_456, prior_version="1", validation={},
     )  # fmt: skip
     return path
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sr_transformer.model.statistics import (
-    N_COLUMN_STATISTICS,
-    N_CORRELATIONS,
-    N_TABLE_STATISTICS,
+    n_column_statistics,
+    n_correlations,
+    n_table_statistics,
     table_statistics,
 )
 from sr_transformer.model.vocabulary import N_VARIABLES
@@ -35,7 +35,7 @@ def inputs(n_rows: int = 50, n_columns: int = 3) -> np.ndarray:
 def strongest(X: np.ndarray, y: np.ndarray) -> list[float]:
     """For each column, the strongest correlation of its terms."""
     columns, _ = statistics_of(X, y)
-    return columns[: X.shape[1], :N_CORRELATIONS].abs().amax(1).tolist()
+    return columns[: X.shape[1], : n_correlations(N_VARIABLES)].abs().amax(1).tolist()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_the_order_of_rows_does_not_matter():
 
 def test_absent_columns_have_none():
     columns, _ = statistics_of(inputs(), inputs()[:, 0])
-    assert columns.shape == (N_VARIABLES, N_COLUMN_STATISTICS)
+    assert columns.shape == (N_VARIABLES, n_column_statistics(N_VARIABLES))
     assert (columns[3:] == 0.0).all()
     assert columns[:3].abs().sum(1).min() > 0.0
 
@@ -105,7 +105,7 @@ def test_constant_columns_and_targets_correlate_with_nothing():
     X = inputs()
     X[:, 1] = 2.5
     columns, whole = statistics_of(X, np.full(len(X), 3.0))
-    assert columns[:, :N_CORRELATIONS].abs().max() < CERTAIN
+    assert columns[:, : n_correlations(N_VARIABLES)].abs().max() < CERTAIN
     assert whole.isfinite().all()
 
 
@@ -121,8 +121,8 @@ def test_constant_columns_and_targets_correlate_with_nothing():
 def test_they_are_finite_for_every_table(table, n_columns):
     mask = np.arange(N_VARIABLES)[None].repeat(2, 0) < n_columns
     columns, whole = table_statistics(torch.from_numpy(table), torch.from_numpy(mask))
-    assert columns.shape == (2, N_VARIABLES, N_COLUMN_STATISTICS)
-    assert whole.shape == (2, N_TABLE_STATISTICS)
+    assert columns.shape == (2, N_VARIABLES, n_column_statistics(N_VARIABLES))
+    assert whole.shape == (2, n_table_statistics(N_VARIABLES))
     assert columns.isfinite().all()
     assert whole.isfinite().all()
     assert columns.abs().max() < 1e3

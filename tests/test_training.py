@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sr_transformer.errors import CheckpointError
-from sr_transformer.model.checkpoint import load_model
+from sr_transformer.model.checkpoint import load_model, save_model
 from sr_transformer.model.transformer import PRESETS, Transformer
 from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.prior.stream import ExampleStream
@@ -33,6 +33,7 @@ from sr_transformer.training.speed import measure_speed
 from sr_transformer.training.state import read_state
 from sr_transformer.training.validation import to_tensors, validate
 
+VOCABULARY = Vocabulary.of()
 DATA = DataConfig(
     batch_size=16, row_counts=(8, 12), row_weights=(0.5, 0.5), group_size=32, groups=2
 )
@@ -54,7 +55,7 @@ def read_log(directory):
 # --- data -----------------------------------------------------------------------------------------
 def test_a_batch_holds_its_examples():
     examples = ExampleStream(1).batch(20, 9)
-    batch = collate(examples, Vocabulary())
+    batch = collate(examples, VOCABULARY)
     assert batch.tables.shape == (20, 9, 11)
     for i, (X, y, formula) in enumerate(examples):
         n_columns = X.shape[1]
@@ -62,41 +63,41 @@ def test_a_batch_holds_its_examples():
         assert not batch.tables[i, :, n_columns:10].any()
         assert np.allclose(batch.tables[i, :, 10], y)
         assert batch.column_mask[i].tolist() == [k < n_columns for k in range(10)]
-        assert Vocabulary().decode(batch.tokens[i]).symbols == formula.symbols
+        assert VOCABULARY.decode(batch.tokens[i]).symbols == formula.symbols
 
 
 def test_a_chunk_depends_on_its_seed_and_number_alone():
-    first = make_chunk(3, 5, DATA)
+    first = make_chunk(3, 5, DATA, VOCABULARY)
     assert len(first) == DATA.batches_per_chunk
-    assert all(same(a, b) for a, b in zip(first, make_chunk(3, 5, DATA), strict=True))
-    for other in (make_chunk(3, 6, DATA), make_chunk(4, 5, DATA)):
+    assert all(same(a, b) for a, b in zip(first, make_chunk(3, 5, DATA, VOCABULARY), strict=True))
+    for other in (make_chunk(3, 6, DATA, VOCABULARY), make_chunk(4, 5, DATA, VOCABULARY)):
         assert not any(same(a, b) for a, b in zip(first, other, strict=True))
 
 
 def test_batches_of_a_group_are_sorted_so_that_little_is_padding():
     config = replace(DATA, group_size=256, groups=1)
-    filled = [(batch.tokens > 0).mean() for batch in make_chunk(0, 0, config)]
+    filled = [(batch.tokens > 0).mean() for batch in make_chunk(0, 0, config, VOCABULARY)]
     assert np.mean(filled) > 0.85
 
 
 @pytest.mark.parametrize(("n_workers", "first_batch"), [(1, 0), (2, 6)])
 def test_workers_give_the_batches_in_order_from_any_place(n_workers, first_batch):
-    expected = [batch for k in range(4) for batch in make_chunk(0, k, DATA)]
-    with Feeder(0, DATA, first_batch=first_batch, n_workers=n_workers) as feeder:
+    expected = [batch for k in range(4) for batch in make_chunk(0, k, DATA, VOCABULARY)]
+    with Feeder(0, DATA, VOCABULARY, first_batch=first_batch, n_workers=n_workers) as feeder:
         for batch in expected[first_batch:]:
             assert same(next(feeder), batch)
 
 
 def test_ranks_have_chunks_of_their_own():
-    with Feeder(0, DATA, rank=1, n_ranks=3) as feeder:
+    with Feeder(0, DATA, VOCABULARY, rank=1, n_ranks=3) as feeder:
         for chunk in (1, 4):
-            for batch in make_chunk(0, chunk, DATA, 3):
+            for batch in make_chunk(0, chunk, DATA, VOCABULARY, 3):
                 assert same(next(feeder), batch)
 
 
 def test_ranks_do_not_wait_for_each_other_because_of_longer_tables():
     config = replace(DATA, groups=8)
-    ranks = [make_chunk(0, k, config, 3) for k in (3, 4, 5)]
+    ranks = [make_chunk(0, k, config, VOCABULARY, 3) for k in (3, 4, 5)]
     n_rows = [[batch.tables.shape[1] for batch in batches] for batches in ranks]
     assert n_rows[0] == n_rows[1] == n_rows[2]
     assert len(set(n_rows[0])) > 1
@@ -104,8 +105,8 @@ def test_ranks_do_not_wait_for_each_other_because_of_longer_tables():
 
 
 def test_a_killed_worker_is_replaced_and_nothing_is_lost():
-    expected = [batch for k in range(6) for batch in make_chunk(0, k, DATA)]
-    with Feeder(0, DATA) as feeder:
+    expected = [batch for k in range(6) for batch in make_chunk(0, k, DATA, VOCABULARY)]
+    with Feeder(0, DATA, VOCABULARY) as feeder:
         for i, batch in enumerate(expected):
             if i in (3, 9):
                 feeder._workers[0][0].kill()
@@ -116,7 +117,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost():
 def test_an_error_in_a_worker_is_shown():
     impossible = replace(DATA, row_counts=(-1, -1))
     with (
-        Feeder(0, impossible) as feeder,
+        Feeder(0, impossible, VOCABULARY) as feeder,
         pytest.raises(RuntimeError, match=r"failed on chunk 0(.|\n)*Traceback"),
     ):
         next(feeder)
@@ -125,22 +126,21 @@ def test_an_error_in_a_worker_is_shown():
 # --- objective ------------------------------------------------------------------------------------
 def test_figures_of_the_objective_are_those_of_a_validation():
     network = Transformer(PRESETS["tiny"])
-    batches = validation_batches(32, 32)
+    batches = validation_batches(32, 32, VOCABULARY)
     tables, mask, read, targets = to_tensors(batches[0], torch.device("cpu"))
-    _, figures = Objective(torch.device("cpu"))(network(tables, mask, read), targets)
+    _, figures = Objective(VOCABULARY, torch.device("cpu"))(network(tables, mask, read), targets)
     loss, right, n_symbols, _ = figures.tolist()
-    found = validate(network, batches, torch.device("cpu"))
+    found = validate(network, VOCABULARY, batches, torch.device("cpu"))
     assert loss / n_symbols == pytest.approx(found["loss"], rel=1e-5)
     assert right / n_symbols == pytest.approx(found["token_accuracy"], rel=1e-5)
 
 
 def test_the_objective_forgives_a_neighbouring_constant_more_than_a_distant_one():
-    vocabulary = Vocabulary()
-    target = vocabulary.first_constant + 50
-    logits = torch.zeros(3, 1, len(vocabulary))
+    target = VOCABULARY.encode_constant(2.1)
+    logits = torch.zeros(3, 1, len(VOCABULARY))
     for row, place in enumerate((target, target + 1, target + 40)):
         logits[row, 0, place] = 5.0
-    objective = Objective(torch.device("cpu"))
+    objective = Objective(VOCABULARY, torch.device("cpu"))
     exact, near, far = (float(objective(row[None], torch.tensor([[target]]))[0]) for row in logits)
     assert exact < near < far
 
@@ -188,7 +188,9 @@ def test_training_lowers_the_loss_and_leaves_a_model_and_a_log(tmp_path):
     model = load_model(path, "cpu")
     assert model.metadata["examples_seen"] == 2400
     assert model.metadata["preset"] == "tiny"
-    figures = validate(model.network, validation_batches(32, 16), torch.device("cpu"))
+    figures = validate(
+        model.network, VOCABULARY, validation_batches(32, 16, VOCABULARY), torch.device("cpu")
+    )
     assert figures["loss"] == pytest.approx(model.metadata["validation"]["loss"], abs=0.01)
     copy = load_model(export(tmp_path, tmp_path / "copy.safetensors"), "cpu")
     assert copy.metadata == model.metadata
@@ -261,6 +263,10 @@ def test_a_checkpoint_that_names_its_configuration_as_the_first_runs_did_is_read
 ):
     train(tmp_path, **QUICK, max_examples=32)
     state = read_state(tmp_path / "checkpoint.pt")
+    torch.save(state | {"vocabulary_hash": "another"}, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match="made for vocabulary another"):
+        read_state(tmp_path / "other.pt")
+    del vars(state["config"])["tokens"]  # which are those of the present version
     monkeypatch.setattr(TrainingConfig, "__module__", "sr_transformer.training.loop")
     torch.save(state, tmp_path / "old.pt")
     monkeypatch.undo()
@@ -289,6 +295,20 @@ def test_a_new_run_may_start_from_a_model(tmp_path):
     assert load_model(third, "cpu").metadata["examples_seen"] == 640
 
 
+def test_a_run_keeps_the_tokens_of_the_model_that_it_started_from(tmp_path):
+    vocabulary = Vocabulary((*VOCABULARY.tokens, "erf"))  # of another language
+    network = Transformer(replace(PRESETS["tiny"], n_tokens=len(vocabulary)))
+    path = tmp_path / "other.safetensors"
+    save_model(
+        network, path, vocabulary=vocabulary, rows=8, preset="tiny", examples_seen=0,
+        prior_version="1", validation={},
+    )  # fmt: skip
+    train(tmp_path / "run", **QUICK, start_from=path, max_examples=32)
+    model = load_model(train(tmp_path / "run", **QUICK, max_examples=64), "cpu")
+    assert model.vocabulary.tokens == vocabulary.tokens
+    assert model.metadata["rows"] == max(DATA.row_counts)
+
+
 def test_a_model_that_does_not_fit_the_new_run_is_refused(tmp_path):
     path = train(tmp_path / "run", **QUICK, max_examples=32)
     with pytest.raises(CheckpointError, match="is of preset 'tiny', the new run of 'small'"):
@@ -296,8 +316,8 @@ def test_a_model_that_does_not_fit_the_new_run_is_refused(tmp_path):
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     other = tmp_path / "other.safetensors"
-    save_file(load_file(path), other, metadata | {"vocabulary_hash": '"another"'})
-    with pytest.raises(CheckpointError, match="made for vocabulary 'another'"):
+    save_file(load_file(path), other, metadata | {"format_version": '"another"'})
+    with pytest.raises(CheckpointError, match="made for file format 'another'"):
         train(tmp_path / "new", **QUICK, start_from=other)
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         train(tmp_path / "new", **QUICK, start_from=tmp_path / "missing.safetensors")

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from sr_transformer.evaluation.recovery import COLUMNS, Evaluation, Row
 from sr_transformer.expression.language import ARITHMETIC, DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.model.checkpoint import LoadedModel, write_atomically
-from sr_transformer.model.statistics import N_COLUMN_STATISTICS, N_TABLE_STATISTICS
-from sr_transformer.model.vocabulary import N_VARIABLES
+from sr_transformer.model.statistics import n_column_statistics, n_table_statistics
 from sr_transformer.prior.holdout import held_out_suites
 
 if TYPE_CHECKING:
@@ -74,7 +73,8 @@ def write_card(path: Path, model: LoadedModel, evaluation: Evaluation) -> None:
 
 def _card(model: LoadedModel, evaluation: Evaluation) -> str:
     metadata = model.metadata
-    sizes = metadata["config"]
+    sizes, columns = metadata["config"], metadata["columns"]
+    of_column, of_table = n_column_statistics(columns), n_table_statistics(columns)
     described = "The prior is described in the release that had this version of it."
     prior = _PRIOR.get(metadata["prior_version"], described)
     by_default = DEFAULT_BINARY + DEFAULT_UNARY
@@ -86,8 +86,8 @@ def _card(model: LoadedModel, evaluation: Evaluation) -> str:
 ## What it is
 
 A Transformer of {n_parameters / 1e6:.2f} million parameters. It reads a table of numbers,
-up to {N_VARIABLES} columns and the target, row by row and through statistics of its columns
-({N_COLUMN_STATISTICS} numbers for each, {N_TABLE_STATISTICS} for the table), and writes formulas in
+up to {columns} columns and the target, row by row and through statistics of its columns
+({of_column} numbers for each, {of_table} for the table), and writes formulas in
 prefix notation that could have produced it. Its formulas are drafts: their constants are fitted
 afterwards, and the accurate ones are kept.
 
@@ -107,7 +107,7 @@ afterwards, and the accurate ones are kept.
 - Tables with missing values, text, or several targets; time series whose next value depends on the
   last one; formulas with integrals, sums over an index or piecewise definitions.
 - Predicting y without a formula: it has no such output.
-- More than {N_VARIABLES} columns. The package then shows it those that matter most.
+- More than {columns} columns. The package then shows it those that matter most.
 
 ## How it was made
 
@@ -117,7 +117,7 @@ afterwards, and the accurate ones are kept.
 | sizes | {", ".join(f"{name} {size}" for name, size in sizes.items())} |
 | examples seen | {metadata["examples_seen"]:,} |
 | version of the prior | {metadata["prior_version"]} |
-| vocabulary | {metadata["vocabulary_hash"]}, {sizes["n_tokens"]} tokens |
+| vocabulary | {metadata["vocabulary_hash"]}, {len(model.vocabulary)} tokens |
 | date | {metadata["date"]} |
 | licence | {metadata["licence"]} |
 

@@ -210,8 +210,8 @@ def evaluate_recovery(
 
     with progress_bar(console, transient=True) as progress:
         bar = progress.add_task("problems", total=n_problems, completed=len(outcomes))
-        batches = validation_batches(_VALIDATION_EXAMPLES, 64)
-        validation = validate(model.network, batches, model.device)
+        batches = validation_batches(_VALIDATION_EXAMPLES, 64, model.vocabulary)
+        validation = validate(model.network, model.vocabulary, batches, model.device)
         solved = Parallel(n_jobs=n_jobs, return_as="generator", batch_size=1)(
             delayed(solve)(index, str(model.path), str(model.device), draws, known.get(index))
             for index in waiting()

@@ -21,7 +21,7 @@ from sr_transformer.errors import CheckpointError
 from sr_transformer.model.transformer import ModelConfig, Transformer
 from sr_transformer.model.vocabulary import Vocabulary
 
-FORMAT_VERSION = "2"
+FORMAT_VERSION = "3"
 """Changes when files of the new kind cannot be read by code for the old one."""
 
 
@@ -35,7 +35,8 @@ class LoadedModel:
         In evaluation mode.
     vocabulary : Vocabulary
     metadata : dict
-        ``preset``, ``config``, ``vocabulary_hash``, ``examples_seen``, ``prior_version``,
+        ``preset``, ``config`` (sizes), ``tokens``, ``vocabulary_hash``, ``columns`` and ``rows``
+        (most that the network was made to read), ``examples_seen``, ``prior_version``,
         ``validation``, ``date``, ``licence``, ``format_version``.
     path : Path
     """
@@ -71,16 +72,23 @@ def save_model(
     network: Transformer,
     path: Path,
     *,
+    vocabulary: Vocabulary,
+    rows: int,
     preset: str,
     examples_seen: int,
     prior_version: str,
     validation: dict[str, float],
 ) -> None:
     """Write the network in half precision, with its metadata."""
+    sizes = asdict(network.config)
+    del sizes["n_tokens"]
     metadata = {
         "preset": preset,
-        "config": asdict(network.config),
-        "vocabulary_hash": Vocabulary().hash,
+        "columns": sizes.pop("n_columns"),
+        "rows": rows,
+        "config": sizes,
+        "tokens": vocabulary.tokens,
+        "vocabulary_hash": vocabulary.hash,
         "examples_seen": examples_seen,
         "prior_version": prior_version,
         "validation": validation,
@@ -154,18 +162,10 @@ def _load(path: Path, device: str, _modified: int) -> LoadedModel:
             "file. Download or train it again."
         ) from error
     metadata = _read_metadata(path, text)
-    vocabulary = Vocabulary()
-    for key, known, what in (
-        ("format_version", FORMAT_VERSION, "file format"),
-        ("vocabulary_hash", vocabulary.hash, "vocabulary"),
-    ):
-        if metadata[key] != known:
-            raise CheckpointError(
-                f"{path} was made for {what} {metadata[key]!r}, this version of the package reads "
-                f"{known!r}. Use a checkpoint of this version, or the version that made it."
-            )
+    vocabulary = Vocabulary(metadata["tokens"])
     try:
-        network = Transformer(ModelConfig(**metadata["config"]))
+        sizes = {"n_tokens": len(vocabulary), "n_columns": metadata["columns"]}
+        network = Transformer(ModelConfig(**metadata["config"], **sizes))
         network.load_state_dict(tensors)
     except (TypeError, RuntimeError) as error:
         raise CheckpointError(
@@ -180,7 +180,13 @@ def _read_metadata(path: Path, text: dict[str, str]) -> dict[str, Any]:
         metadata = {key: json.loads(value) for key, value in text.items()}
     except json.JSONDecodeError:
         metadata = {}
-    missing = {"config", "vocabulary_hash", "format_version"} - metadata.keys()
+    version = metadata.get("format_version", FORMAT_VERSION)
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} was made for file format {version!r}, this version of the package reads "
+            f"{FORMAT_VERSION!r}. Use a checkpoint of this version, or the version that made it."
+        )
+    missing = {"config", "tokens", "columns", "rows", "format_version"} - metadata.keys()
     if missing:
         raise CheckpointError(
             f"{path} has no {', '.join(sorted(missing))} in its metadata: it was not written by "

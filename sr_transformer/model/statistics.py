@@ -18,8 +18,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sr_transformer.model.vocabulary import N_VARIABLES
-
 _LARGEST = 1e3  # of a value, a reciprocal or an exponential
 _RATES = (-3.0, -1.0, -0.3, 0.3, 1.0, 3.0)  # of the exponentials
 _FREQUENCIES = tuple(0.5 * 1.33**i for i in range(12))  # of the waves: 0.5 to 11.5
@@ -37,27 +35,22 @@ _CHANNELS = _N_TARGETS + _N_RESIDUALS + 2 * _TAKEN_AWAY * _FOR_TARGETS
 _BASES = (_VALUE, _LOG, _SQUARE, _INVERSE)  # of the least squares on all columns
 _SOLVED = 4  # targets of these
 
-N_CORRELATIONS = _CHANNELS * (_N_FUNCTIONS + 3 * N_VARIABLES)
-"""Numbers of a column that are correlations of its terms, or say which of them were taken away."""
 
-N_COLUMN_STATISTICS = (
-    N_CORRELATIONS
-    + _N_RESIDUALS * len(_FREQUENCIES)
-    + N_VARIABLES
-    + 2 * _N_FUNCTIONS
-    + len(_BASES) * _SOLVED
-    + 3
-)
-"""Numbers that describe a column, F; the correlations come first."""
+def n_correlations(n_columns: int) -> int:
+    """Numbers of a column that are correlations of its terms, or say which were taken away."""
+    return _CHANNELS * (_N_FUNCTIONS + 3 * n_columns)
 
-N_TABLE_STATISTICS = (
-    2 * _N_TARGETS
-    + 2 * len(_BASES) * _SOLVED
-    + _TAKEN_AWAY * _FOR_TARGETS
-    + 4
-    + N_VARIABLES
-)  # fmt: skip
-"""Numbers that describe a table, G."""
+
+def n_column_statistics(n_columns: int) -> int:
+    """Numbers that describe a column, F; the correlations come first."""
+    others = _N_RESIDUALS * len(_FREQUENCIES) + 2 * _N_FUNCTIONS + len(_BASES) * _SOLVED + 3
+    return n_correlations(n_columns) + n_columns + others
+
+
+def n_table_statistics(n_columns: int) -> int:
+    """Numbers that describe a table, G."""
+    targets = 2 * _N_TARGETS + 2 * len(_BASES) * _SOLVED + _TAKEN_AWAY * _FOR_TARGETS
+    return targets + 4 + n_columns
 
 
 def table_statistics(table: Tensor, column_mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,13 +58,13 @@ def table_statistics(table: Tensor, column_mask: Tensor) -> tuple[Tensor, Tensor
 
     Parameters
     ----------
-    table : Tensor of float32, shape (B, N, 11)
-        Ten columns, then y; finite.
-    column_mask : Tensor of bool, shape (B, 10)
+    table : Tensor of float32, shape (B, N, C + 1)
+        The columns, then y; finite.
+    column_mask : Tensor of bool, shape (B, C)
 
     Returns
     -------
-    columns : Tensor of float32, shape (B, 10, F)
+    columns : Tensor of float32, shape (B, C, F)
         Zero where the column is absent.
     whole : Tensor of float32, shape (B, G)
     """

@@ -20,13 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sr_transformer.model.statistics import (
-    N_COLUMN_STATISTICS,
-    N_TABLE_STATISTICS,
+    n_column_statistics,
+    n_table_statistics,
     table_statistics,
 )
 from sr_transformer.model.vocabulary import N_VARIABLES, Vocabulary
 
-N_CELLS = N_VARIABLES + 1
 _CELL_FEATURES = 32 + 4
 _MAX_POSITIONS = 512
 
@@ -50,6 +49,8 @@ class ModelConfig:
     row_layers, latent_layers, decoder_layers : int
     encoder_expansion, expansion : int
         Hidden channels of the feed-forward layers, as multiples of their width.
+    n_columns : int
+        Most columns of a table.
     n_tokens : int
         Size of the vocabulary.
     """
@@ -65,7 +66,8 @@ class ModelConfig:
     decoder_layers: int = 4
     encoder_expansion: int = 2
     expansion: int = 3
-    n_tokens: int = len(Vocabulary())
+    n_columns: int = N_VARIABLES
+    n_tokens: int = len(Vocabulary.of())
 
 
 PRESETS: dict[str, ModelConfig] = {
@@ -217,9 +219,9 @@ class Hints(nn.Module):
     def __init__(self, c: ModelConfig) -> None:
         super().__init__()
         width = c.encoder_width
-        self.column = nn.Linear(N_COLUMN_STATISTICS, width, bias=False)
-        self.names = nn.Parameter(torch.randn(N_VARIABLES, width) * 0.5)
-        self.table = nn.Linear(N_TABLE_STATISTICS, width)
+        self.column = nn.Linear(n_column_statistics(c.n_columns), width, bias=False)
+        self.names = nn.Parameter(torch.randn(c.n_columns, width) * 0.5)
+        self.table = nn.Linear(n_table_statistics(c.n_columns), width)
         self.norms = nn.ModuleList(Norm(width) for _ in range(2))
         self.feed = FeedForward(width, c.encoder_expansion)
 
@@ -238,7 +240,7 @@ class Encoder(nn.Module):
         super().__init__()
         width = c.encoder_width
         self.cell = nn.Linear(_CELL_FEATURES, c.cell_width, bias=False)
-        self.row = nn.Linear(N_CELLS * c.cell_width, width)
+        self.row = nn.Linear((c.n_columns + 1) * c.cell_width, width)
         self.row_feed = FeedForward(width, c.encoder_expansion)
         self.row_layers = nn.ModuleList(RowLayer(c) for _ in range(c.row_layers))
         self.latents = nn.Parameter(torch.randn(c.n_latents, width))
@@ -273,7 +275,7 @@ class Encoder(nn.Module):
 
         Both steps are linear, so their small matrices are multiplied first and the many rows once.
         """
-        mix = self.row.weight.unflatten(1, (N_CELLS, -1))  # (E, 11, cell)
+        mix = self.row.weight.unflatten(1, (-1, self.cell.out_features))  # (E, C + 1, cell)
         weight = (mix @ self.cell.weight).flatten(1)
         return F.linear(features.flatten(2), weight.to(features.dtype), self.row.bias)
 

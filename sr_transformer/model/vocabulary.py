@@ -1,4 +1,4 @@
-"""Tokens and formulas: what the network reads and writes.
+"""Tokens and formulas: what a network reads and writes.
 
 A formula is its prefix sequence, one token a symbol. A constant is one token too: a sign and one of
 97 logarithmic bins, or an exact small integer. The token only has to start the fit of the constant.
@@ -8,74 +8,95 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
-from sr_transformer.errors import ExpressionError
+from sr_transformer.errors import CheckpointError, ExpressionError
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITHMETIC, CONSTANT
+from sr_transformer.expression.language import ARITHMETIC, CONSTANT, Language
 
 N_VARIABLES = 10
-"""Columns that the network can tell apart."""
+"""Columns that a new network can tell apart."""
 
-BINS_PER_DECADE = 16
-DECADES = 3
-"""Constants from 1e-3 to 1e3 have their own bins; others take the nearest end."""
-
-_INTEGERS = range(2, 10)
-_TOLERANCE = 1e-9
+_BINS_PER_DECADE = 16
+_LAST_BIN = 3 * _BINS_PER_DECADE  # constants from 1e-3 to 1e3 have bins; others take the nearest
+_TOLERANCE = 1e-9  # of a constant that is an integer
+_SPECIAL = ("<pad>", "<bos>", "<eos>")
 
 
 class Vocabulary:
-    """The fixed list of tokens, and the way from a formula to token ids and back.
+    """A list of tokens, and the way from a formula to token ids and back.
+
+    Every token says itself what it is: ``<pad>``, ``<bos>`` and ``<eos>`` come first, variables are
+    ``x0``, ``x1``, ..., constants are numbers with six digits, all others name operators. So a
+    checkpoint that carries its list can be read whatever operators came and went since: those
+    without a token are not written by its network, and a token whose operator the language does
+    not have is known and never used.
+
+    Parameters
+    ----------
+    tokens : iterable of str
+    language : Language
+        Of the formulas that are read and written.
 
     Attributes
     ----------
-    tokens : list of str
-        ``<pad>``, ``<bos>``, ``<eos>``, the operators, ``x0`` to ``x9``, then the constants:
-        positive bins ascending, negative bins ascending in magnitude, integers 2..9 and -2..-9.
+    tokens : tuple of str
     kind : ndarray of int, shape (n_tokens,)
-        ``SPECIAL``, ``OPERATOR``, ``VARIABLE`` or ``NUMBER``.
+        ``SPECIAL``, ``OPERATOR``, ``VARIABLE``, ``NUMBER`` or ``FOREIGN``.
     arity : ndarray of int, shape (n_tokens,)
-        Arguments an operator takes; 0 for leaves, -1 for special tokens.
+        Arguments an operator takes; 0 for leaves, -1 for special and foreign tokens.
     values : ndarray of float, shape (n_tokens,)
         The value a constant token stands for; ``nan`` elsewhere.
+
+    Raises
+    ------
+    CheckpointError
+        If a token occurs twice, or the special ones do not come first.
     """
 
-    SPECIAL, OPERATOR, VARIABLE, NUMBER = range(4)
+    SPECIAL, OPERATOR, VARIABLE, NUMBER, FOREIGN = range(5)
     PAD, BOS, EOS = range(3)
 
-    def __init__(self) -> None:
-        steps = BINS_PER_DECADE * DECADES
-        bins = [10.0 ** (k / BINS_PER_DECADE) for k in range(-steps, steps + 1)]
-        numbers = bins + [-b for b in bins]
-        numbers += [float(i) for i in _INTEGERS] + [-float(i) for i in _INTEGERS]
-        operators = list(ARITHMETIC.arity)
-        variables = [f"x{i}" for i in range(N_VARIABLES)]
+    def __init__(self, tokens: Iterable[str], language: Language = ARITHMETIC) -> None:
+        self.tokens = tuple(tokens)
+        self.language = language
+        if self.tokens[:3] != _SPECIAL or len(set(self.tokens)) < len(self.tokens):
+            raise CheckpointError(
+                f"a list of {len(self.tokens)} tokens begins with {', '.join(self.tokens[:3])} and "
+                f"holds {len(set(self.tokens))} different ones; it has to begin with "
+                f"{', '.join(_SPECIAL)}, and no token may occur twice."
+            )
+        self.values = np.array([_value(token) for token in self.tokens])
+        self.kind, self.arity = np.array([self._describe(token) for token in self.tokens]).T
+        self._of_value = {value: i for i, value in enumerate(self.values) if value == value}
+        used = np.isin(self.kind, (self.OPERATOR, self.VARIABLE))
+        self._ids = {self.tokens[i]: int(i) for i in np.flatnonzero(used)}
 
-        self.tokens = ["<pad>", "<bos>", "<eos>", *operators, *variables]
-        self.first_constant = len(self.tokens)
-        self.tokens += [f"{value:.6g}" for value in numbers]
-        self.n_constant_tokens = len(numbers)
-        self.n_bins = len(bins)
-        self._zero_bin = self.first_constant + steps
-        self._first_integer = self.first_constant + 2 * len(bins)
+    def _describe(self, token: str) -> tuple[int, int]:
+        if token in _SPECIAL:
+            return self.SPECIAL, -1
+        if token in self.language.arity:
+            return self.OPERATOR, self.language.arity[token]
+        if re.fullmatch(r"x\d+", token):
+            return self.VARIABLE, 0
+        return (self.FOREIGN, -1) if math.isnan(_value(token)) else (self.NUMBER, 0)
 
-        n_leaves = len(variables) + len(numbers)
-        self.kind = np.array(
-            [self.SPECIAL] * 3
-            + [self.OPERATOR] * len(operators)
-            + [self.VARIABLE] * len(variables)
-            + [self.NUMBER] * len(numbers)
-        )
-        self.arity = np.array(
-            [-1] * 3 + [ARITHMETIC.arity[name] for name in operators] + [0] * n_leaves
-        )
-        self.values = np.full(len(self.tokens), np.nan)
-        self.values[self.first_constant :] = numbers
-        self._ids = {token: i for i, token in enumerate(self.tokens[: self.first_constant])}
+    @classmethod
+    @cache
+    def of(cls, language: Language = ARITHMETIC) -> Vocabulary:
+        """Make the vocabulary of new networks.
+
+        The operators of the language, the variables, then the constants: positive bins ascending,
+        negative bins ascending in magnitude, integers 2 to 9 and -2 to -9.
+        """
+        variables = (f"x{i}" for i in range(N_VARIABLES))
+        sizes = [_bin(step) for step in range(-_LAST_BIN, _LAST_BIN + 1)], range(2, 10)
+        numbers = (f"{sign * size:.6g}" for each in sizes for sign in (1, -1) for size in each)
+        return cls((*_SPECIAL, *language.arity, *variables, *numbers), language)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -87,17 +108,12 @@ class Vocabulary:
 
     def encode_constant(self, value: float) -> int:
         """Token of a constant: its integer where it is one, else the nearest bin."""
-        size = abs(value)
-        nearest = round(size) if size < 10.0 else 0
-        if nearest in _INTEGERS and abs(size - nearest) <= _TOLERANCE * nearest:
-            negative = len(_INTEGERS) if value < 0 else 0
-            return self._first_integer + negative + nearest - _INTEGERS.start
-        steps = BINS_PER_DECADE * DECADES
-        if not 10.0**-DECADES < size < 10.0**DECADES:
-            step = steps if size > 1.0 else -steps
-        else:
-            step = round(BINS_PER_DECADE * math.log10(size))
-        return self._zero_bin + step + (self.n_bins if value < 0 else 0)
+        sign = -1.0 if value < 0 else 1.0
+        size = max(_bin(-_LAST_BIN), min(abs(value), _bin(_LAST_BIN)))
+        nearest = round(size)
+        if abs(size - nearest) <= _TOLERANCE * nearest and sign * nearest in self._of_value:
+            return self._of_value[sign * nearest]
+        return self._of_value[sign * _bin(round(_BINS_PER_DECADE * math.log10(size)))]
 
     def encode(self, formula: Expression) -> list[int]:
         """Token ids of a formula, ``EOS`` at the end.
@@ -105,23 +121,18 @@ class Vocabulary:
         Raises
         ------
         ExpressionError
-            If it reads a variable beyond ``x9``.
+            If it has an operator or a variable that has no token.
         """
-        ids = []
         constants = iter(formula.constants)
-        for symbol in formula.symbols:
-            if symbol == CONSTANT:
-                ids.append(self.encode_constant(next(constants)))
-                continue
-            token = self._ids.get(symbol)
-            if token is None:
-                raise ExpressionError(
-                    f"no token for {symbol!r}: the network knows the variables x0 to "
-                    f"x{N_VARIABLES - 1}."
-                )
-            ids.append(token)
-        ids.append(self.EOS)
-        return ids
+        try:
+            ids = [
+                self.encode_constant(next(constants)) if symbol == CONSTANT else self._ids[symbol]
+                for symbol in formula.symbols
+            ]
+        except KeyError as error:
+            known = ", ".join(self._ids)
+            raise ExpressionError(f"no token for {error}: the network knows {known}.") from error
+        return [*ids, self.EOS]
 
     def decode(self, ids: Iterable[int]) -> Expression:
         """Formula of token ids, up to the first ``EOS``; constants take their token's value.
@@ -138,12 +149,12 @@ class Vocabulary:
                 break
             if i == self.BOS:
                 continue
-            if i >= self.first_constant:
+            if self.kind[i] == self.NUMBER:
                 symbols.append(CONSTANT)
                 constants.append(float(self.values[i]))
             else:
                 symbols.append(self.tokens[i])
-        return Expression(symbols, constants)
+        return Expression(symbols, constants, self.language)
 
     def soft_targets(self, width: float) -> np.ndarray:
         """Distribution to learn in place of each token, one row a token.
@@ -152,15 +163,27 @@ class Vocabulary:
         fit starts equally well from there. Everything else stays certain, the bins of +-1 too: they
         are mostly exact ones.
         """
-        table = np.eye(len(self.tokens))
-        steps = np.arange(self.n_bins)
-        spread = np.exp(-0.5 * ((steps[:, None] - steps[None, :]) / width) ** 2)
-        spread[np.abs(steps[:, None] - steps[None, :]) > 3 * width] = 0.0
-        one = BINS_PER_DECADE * DECADES
-        spread[one] = 0.0
-        spread[:, one] = 0.0
-        spread[one, one] = 1.0
+        steps = np.arange(-_LAST_BIN, _LAST_BIN + 1)
+        distance = np.abs(steps[:, None] - steps[None, :])
+        spread = np.exp(-0.5 * (distance / width) ** 2)
+        spread[(distance > 3 * width) | ((distance > 0) & (steps * steps[:, None] == 0))] = 0.0
         spread /= spread.sum(axis=1, keepdims=True)
-        for start in (self.first_constant, self.first_constant + self.n_bins):
-            table[start : start + self.n_bins, start : start + self.n_bins] = spread
+        table = np.eye(len(self.tokens))
+        for sign in (1.0, -1.0):
+            bins = [self._of_value[sign * _bin(step)] for step in steps.tolist()]
+            table[np.ix_(bins, bins)] = spread
         return table
+
+
+@cache
+def _bin(step: int) -> float:
+    return 10.0 ** (step / _BINS_PER_DECADE)
+
+
+def _value(token: str) -> float:
+    """Value of a constant's token: its bin's, which the token has in six digits; else ``nan``."""
+    if not re.fullmatch(r"-?\d+(\.\d+)?", token):
+        return math.nan
+    value = float(token)
+    size = _bin(round(_BINS_PER_DECADE * math.log10(abs(value) or 1.0)))
+    return math.copysign(size, value) if f"{size:.6g}" == token.lstrip("-") else value

@@ -9,7 +9,6 @@ from sr_transformer.proposal.relevance import Relevance
 
 Array = np.ndarray
 
-_ROWS = 256  # that the network was trained to read at once
 _FEWEST_ROWS = 16  # of a table from which rows are left out
 _SHARES = (0.6, 0.9)  # of a small table's rows in a bag
 _HEATS = (1.0, 1.0, 1.2, 1.4)  # temperatures of the bags in turn
@@ -76,8 +75,8 @@ class Bags:
 
     def _rows(self) -> Array:
         n_rows = len(self._y)
-        n = min(n_rows, _ROWS)
-        if n_rows <= _ROWS:
+        n = min(n_rows, self._sampler.n_rows)
+        if n_rows == n:
             if self._n_read == 0 or n_rows < _FEWEST_ROWS:
                 return np.arange(n_rows)
             n = round(n_rows * self._random_state.uniform(*_SHARES))

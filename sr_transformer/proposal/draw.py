@@ -11,7 +11,7 @@ import numpy as np
 
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import ARITHMETIC
-from sr_transformer.prior import ExampleStream
+from sr_transformer.prior.stream import MAX_VARIABLES, ExampleStream
 from sr_transformer.proposal.grammar import Grammar
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ class Sampler(Protocol):
 
     n_columns: int
     """Most columns of a table that it can read."""
+
+    n_rows: int
+    """Rows beyond which it was not taught to read more at once."""
 
     def read(self, X: Array, y: Array) -> None:
         """Take in the scaled table X (n_rows, n_columns), y (n_rows,)."""
@@ -51,10 +54,10 @@ class NetworkSampler:
         What :func:`sr_transformer.load_model` returns.
     """
 
-    n_columns = 10
-
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
+        self.n_columns: int = model.metadata["columns"]
+        self.n_rows: int = model.metadata["rows"]
         self._memory: Tensor | None = None
         self._table_columns = 0
 
@@ -156,7 +159,7 @@ def _one_thread() -> Iterator[None]:
 class PriorSampler:
     """Formulas from the prior, whatever the table holds: the baseline without a model."""
 
-    n_columns = 10
+    n_columns, n_rows = MAX_VARIABLES, 256
 
     def __init__(self) -> None:
         self._table_columns = 0

@@ -22,7 +22,7 @@ class Grammar:
 
     A formula keeps to these rules:
 
-    - operators and columns are among those allowed;
+    - operators and columns are among those allowed, and the vocabulary knows them;
     - it has at most ``maxsize`` symbols;
     - no operator gets only constants (they would fold);
     - the second argument of ``^`` is a constant, and the first is not.
@@ -31,7 +31,7 @@ class Grammar:
     ----------
     vocabulary : Vocabulary
     operators : frozenset of str
-        Operators that may be written.
+        Operators that may be written; one without a token is not.
     n_columns : int
         Columns of the table; the variables ``x0`` to ``x{n_columns - 1}`` may be written.
     maxsize : int
@@ -50,7 +50,7 @@ class Grammar:
         tokens = np.array(vocabulary.tokens)
         self._arity = vocabulary.arity
         self._is_constant = vocabulary.kind == Vocabulary.NUMBER
-        self._power = vocabulary.tokens.index("^")
+        self._is_power = tokens == "^"
         self._eos = Vocabulary.EOS
 
         is_operator = vocabulary.kind == Vocabulary.OPERATOR
@@ -107,7 +107,7 @@ class Grammar:
         first = rows[self._is_constant[token] & (self._slots[rows, top] == _FIRST)]
         self._slots[first, self._open[first] - 2] = _NOT_CONSTANT
 
-        unary, binary, power = arity == 1, arity == 2, token == self._power
+        unary, binary, power = arity == 1, arity == 2, self._is_power[token]
         self._slots[rows[unary], top[unary]] = _NOT_CONSTANT
         self._slots[rows[binary], top[binary]] = _ANY
         self._slots[rows[binary], top[binary] + 1] = _FIRST

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
 from sr_transformer.errors import CheckpointError
+from sr_transformer.model.transformer import PRESETS, ModelConfig
+from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.training.data import DataConfig
 
 LEARNING_RATE = {"tiny": 4e-3, "small": 2e-3, "base": 6e-4}
@@ -34,6 +36,8 @@ class TrainingConfig:
     data : DataConfig
     examples_before : int
         What the weights that the run began with had seen already.
+    tokens : tuple of str
+        What the network writes.
     """
 
     preset: str = "small"
@@ -43,6 +47,12 @@ class TrainingConfig:
     weight_decay: float = 0.01
     data: DataConfig = field(default_factory=DataConfig)
     examples_before: int = 0
+    tokens: tuple[str, ...] = field(default=Vocabulary.of().tokens, repr=False)
+
+    @property
+    def sizes(self) -> ModelConfig:
+        """Sizes of the network."""
+        return replace(PRESETS[self.preset], n_tokens=len(self.tokens))
 
     @property
     def data_seed(self) -> int:

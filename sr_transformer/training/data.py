@@ -86,9 +86,10 @@ def collate(examples: list[Example], vocabulary: Vocabulary) -> Batch:
     return Batch(tables, column_mask, tokens)
 
 
-def _grouped(stream: ExampleStream, n_rows: int, config: DataConfig) -> list[Batch]:
+def _grouped(
+    stream: ExampleStream, n_rows: int, config: DataConfig, vocabulary: Vocabulary
+) -> list[Batch]:
     """One group, sorted by length and cut into batches."""
-    vocabulary = Vocabulary()
     examples = stream.batch(config.group_size, n_rows)
     examples.sort(key=lambda example: len(example.expression.symbols))
     size = config.batch_size
@@ -98,7 +99,9 @@ def _grouped(stream: ExampleStream, n_rows: int, config: DataConfig) -> list[Bat
     ]
 
 
-def make_chunk(seed: int, index: int, config: DataConfig, n_ranks: int = 1) -> list[Batch]:
+def make_chunk(
+    seed: int, index: int, config: DataConfig, vocabulary: Vocabulary, n_ranks: int = 1
+) -> list[Batch]:
     """Batches of one chunk: always the same for the same arguments.
 
     Ranks wait for each other after every batch. So the chunks that they use at the same time have
@@ -109,14 +112,16 @@ def make_chunk(seed: int, index: int, config: DataConfig, n_ranks: int = 1) -> l
     weights = np.array(config.row_weights) / sum(config.row_weights)
     batches: list[Batch] = []
     for n_rows in rng.choice(config.row_counts, size=config.groups, p=weights):
-        batches += _grouped(stream, int(n_rows), config)
+        batches += _grouped(stream, int(n_rows), config, vocabulary)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def validation_batches(n_examples: int, batch_size: int, n_rows: int = 64) -> list[Batch]:
+def validation_batches(
+    n_examples: int, batch_size: int, vocabulary: Vocabulary, n_rows: int = 64
+) -> list[Batch]:
     """A fixed set of examples that no training seed draws from."""
     config = DataConfig(batch_size=min(batch_size, n_examples), group_size=n_examples)
-    return _grouped(ExampleStream([0, _VALIDATION]), n_rows, config)
+    return _grouped(ExampleStream([0, _VALIDATION]), n_rows, config, vocabulary)
 
 
 class Feeder(Iterator[Batch]):
@@ -126,6 +131,7 @@ class Feeder(Iterator[Batch]):
     ----------
     seed : int
     config : DataConfig
+    vocabulary : Vocabulary
     first_batch : int
         Number of the batch to begin with: how many have been taken before.
     rank, n_ranks : int
@@ -142,6 +148,7 @@ class Feeder(Iterator[Batch]):
         self,
         seed: int,
         config: DataConfig,
+        vocabulary: Vocabulary,
         *,
         first_batch: int = 0,
         rank: int = 0,
@@ -150,6 +157,7 @@ class Feeder(Iterator[Batch]):
     ) -> None:
         self.seed = seed
         self.config = config
+        self.vocabulary = vocabulary
         self.next_batch = first_batch
         self.rank = rank
         self.n_ranks = n_ranks
@@ -168,7 +176,15 @@ class Feeder(Iterator[Batch]):
         first = number * self.n_ranks + self.rank
         process = self._context.Process(
             target=_work,
-            args=(theirs, self.seed, self.config, first, self._n_workers, self.n_ranks),
+            args=(
+                theirs,
+                self.seed,
+                self.config,
+                self.vocabulary,
+                first,
+                self._n_workers,
+                self.n_ranks,
+            ),
             daemon=True,
             name="sr-transformer data",
         )
@@ -225,6 +241,7 @@ def _work(
     connection: Connection,
     seed: int,
     config: DataConfig,
+    vocabulary: Vocabulary,
     chunk: int,
     n_workers: int,
     n_ranks: int,
@@ -238,7 +255,7 @@ def _work(
         os.nice(5)
     try:
         while True:
-            connection.send(make_chunk(seed, chunk, config, n_ranks))
+            connection.send(make_chunk(seed, chunk, config, vocabulary, n_ranks))
             chunk += n_workers * n_ranks
     except (BrokenPipeError, ConnectionResetError):
         return  # the trainer is gone

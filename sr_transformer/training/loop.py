@@ -144,6 +144,7 @@ def train(
         warm_up=warm_up,
         data=data or default_data(accelerator_of(device), processes or 1),
         examples_before=0 if start is None else start.metadata["examples_seen"],
+        tokens=(Vocabulary.of() if start is None else start.vocabulary).tokens,
     )
     if threads is not None:
         torch.set_num_threads(threads)
@@ -198,6 +199,7 @@ class _Run:
                 )
             config = saved["config"]  # a run keeps its seed, learning rate and data
         self.config = config
+        self.vocabulary = Vocabulary(config.tokens)
         self.accelerator = accelerator = accelerator_of(device)
         # A measurement on a busy machine could come out otherwise than at the start of the run.
         kept = {} if saved is None else saved.get("precision", {})
@@ -209,7 +211,7 @@ class _Run:
         )
         self.fabric.launch()
         torch.manual_seed(config.seed)
-        network = Transformer(PRESETS[config.preset])
+        network = Transformer(config.sizes)
         if start is not None:
             network.load_state_dict(start.network.state_dict())
         groups = [
@@ -223,7 +225,7 @@ class _Run:
         self.model, self.optimizer = self.fabric.setup(network, optimizer)
         self.network = network
         self.average.to(self.fabric.device)
-        self.objective = Objective(self.fabric.device)
+        self.objective = Objective(self.vocabulary, self.fabric.device)
         self.step = self.examples = self.batches = 0
         self.seconds = 0.0
         self.totals = torch.zeros(6, device=self.fabric.device)  # since the last row of the log
@@ -274,7 +276,7 @@ class _Run:
             "totals": self.totals,
             "schedule": self.schedule.state(),
             "unit": self.unit,
-            "vocabulary_hash": Vocabulary().hash,
+            "vocabulary_hash": self.vocabulary.hash,
             "prior_version": PRIOR_VERSION,
         }
         write_atomically(path, lambda temporary: torch.save(state, temporary))
@@ -328,7 +330,9 @@ class _Run:
         log = Log(self.directory / "log.csv", self.step) if fabric.is_global_zero else None
         held_out = []
         if log is not None:
-            held_out = validation_batches(validation_examples, self.config.data.batch_size)
+            held_out = validation_batches(
+                validation_examples, self.config.data.batch_size, self.vocabulary
+            )
         started = time.monotonic() - self.seconds
         saved_at = time.monotonic()
         pace = Pace(self.examples)
@@ -336,6 +340,7 @@ class _Run:
         feeder = Feeder(
             self.config.data_seed,
             self.config.data,
+            self.vocabulary,
             first_batch=self.batches,
             rank=fabric.global_rank,
             n_ranks=fabric.world_size,
@@ -420,7 +425,11 @@ class _Run:
 
     def _validate(self, held_out: list) -> dict[str, float]:
         self.validation = validate(
-            self.average.module, held_out, self.fabric.device, self.fabric.autocast()
+            self.average.module,
+            self.vocabulary,
+            held_out,
+            self.fabric.device,
+            self.fabric.autocast(),
         )
         return {
             "validation_loss": self.validation["loss"],

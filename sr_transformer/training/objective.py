@@ -19,11 +19,12 @@ class Objective:
 
     Parameters
     ----------
+    vocabulary : Vocabulary
     device : torch.device
     """
 
-    def __init__(self, device: torch.device) -> None:
-        soft_targets = Vocabulary().soft_targets(_TARGET_WIDTH)
+    def __init__(self, vocabulary: Vocabulary, device: torch.device) -> None:
+        soft_targets = vocabulary.soft_targets(_TARGET_WIDTH)
         self._soft_targets = torch.tensor(soft_targets, dtype=torch.float32).to(device)
 
     def __call__(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

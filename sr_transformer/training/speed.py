@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.training.config import Progress, accelerator_of, default_data
 from sr_transformer.training.data import DataConfig, make_chunk
 from sr_transformer.training.loop import train
@@ -102,9 +103,10 @@ def _pace(rows: list[dict[str, float]]) -> tuple[float, float]:
 def _generator(seconds: float, config: DataConfig) -> float:
     """Examples a second that this process makes, as a worker of a training run does."""
     small = replace(config, groups=1, group_size=config.batch_size)
-    make_chunk(0, 0, small)  # the first one fills caches
+    vocabulary = Vocabulary.of()
+    make_chunk(0, 0, small, vocabulary)  # the first one fills caches
     n_examples, index, started = 0, 1, time.perf_counter()
     while (passed := time.perf_counter() - started) < seconds or n_examples == 0:
-        n_examples += sum(len(batch.tables) for batch in make_chunk(0, index, config))
+        n_examples += sum(len(batch.tables) for batch in make_chunk(0, index, config, vocabulary))
         index += 1
     return n_examples / passed

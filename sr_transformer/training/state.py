@@ -9,7 +9,7 @@ import torch
 
 from sr_transformer.errors import CheckpointError
 from sr_transformer.model.checkpoint import LoadedModel, load_model, save_model
-from sr_transformer.model.transformer import PRESETS, Transformer
+from sr_transformer.model.transformer import Transformer
 from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.training.config import TrainingConfig
 from sr_transformer.training.data import DataConfig
@@ -27,11 +27,13 @@ def export(directory: str | Path, path: str | Path) -> Path:
     """
     state = read_state(Path(directory) / "checkpoint.pt")
     config: TrainingConfig = state["config"]
-    network = Transformer(PRESETS[config.preset])
+    network = Transformer(config.sizes)
     network.load_state_dict(state["average"])
     save_model(
         network.eval(),
         Path(path),
+        vocabulary=Vocabulary(config.tokens),
+        rows=max(config.data.row_counts),
         preset=config.preset,
         examples_seen=config.examples_before + state["examples"],
         prior_version=state["prior_version"],
@@ -59,10 +61,11 @@ def read_state(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} cannot be read ({error}); remove it to begin again."
         ) from error
-    if state["vocabulary_hash"] != Vocabulary().hash:
+    known = Vocabulary(state["config"].tokens).hash
+    if state["vocabulary_hash"] != known:
         raise CheckpointError(
             f"the run at {path.parent} was made for vocabulary {state['vocabulary_hash']}, this "
-            f"version has {Vocabulary().hash}; train in another directory."
+            f"version has {known}; train in another directory."
         )
     return state
 
@@ -82,7 +85,10 @@ def first_model(checkpoint: str | Path, preset: str) -> LoadedModel:
             f"{model.path} is of preset {found!r}, the new run of {preset!r}; a run can start only "
             f"from a model of its own preset."
         )
-    sizes, known = model.network.config, PRESETS[preset]
+    sizes, known = (
+        model.network.config,
+        TrainingConfig(preset, tokens=model.vocabulary.tokens).sizes,
+    )
     if sizes != known:
         raise CheckpointError(
             f"{model.path} has other sizes than preset {preset!r} has in this version ({sizes}, "

@@ -25,6 +25,7 @@ def to_tensors(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tens
 @torch.no_grad()
 def validate(
     network: Transformer,
+    vocabulary: Vocabulary,
     batches: Iterable[Batch],
     device: torch.device,
     precision: AbstractContextManager | None = None,
@@ -38,8 +39,7 @@ def validate(
         cross-entropy a formula; ``formula_accuracy``: share of the formulas whose every symbol has
         the highest logit, where any constant counts as right for any other; ``examples``.
     """
-    vocabulary = Vocabulary()
-    first_constant = vocabulary.first_constant
+    is_constant = torch.from_numpy(vocabulary.kind == Vocabulary.NUMBER).to(device)
     sums = torch.zeros(5, dtype=torch.float64, device=device)
     with precision or nullcontext():
         for batch in batches:
@@ -49,7 +49,7 @@ def validate(
             loss = -logits.log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
             best = logits.argmax(-1)
             # All constants are one symbol: the fit finds their values.
-            same = best.clamp(max=first_constant) == targets.clamp(max=first_constant)
+            same = (best == targets) | (is_constant[best] & is_constant[targets])
             counts = (
                 (loss * valid).sum(),
                 ((best == targets) & valid).sum(),
