@@ -16,7 +16,7 @@ class EngineUnavailableError(SRTransformerError, RuntimeError):
 
 
 class CheckpointError(SRTransformerError, ValueError):
-    """A checkpoint is missing, damaged or made for another vocabulary."""
+    """A checkpoint is missing, damaged or made for another format."""
 
 
 class EngineFallbackWarning(UserWarning):

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from sr_transformer.errors import CheckpointError, ExpressionError
 from sr_transformer.expression import Expression, Operator
 from sr_transformer.expression.language import ARITHMETIC
-from sr_transformer.model.checkpoint import load_model, save_model, write_atomically
+from sr_transformer.model.checkpoint import (
+    WEIGHTS,
+    embedded_checkpoints,
+    load_model,
+    save_model,
+    write_atomically,
+)
 from sr_transformer.model.transformer import PRESETS, Transformer, _SquaredReLU, attend
 from sr_transformer.model.vocabulary import N_VARIABLES, Vocabulary
 from sr_transformer.proposal.draw import NetworkSampler
@@ -310,6 +318,45 @@ def test_a_damaged_checkpoint_is_named(saved):
     saved.write_bytes(saved.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="damaged"):
         load_model(saved, "cpu")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(saved, value):
+    tensors = load_file(saved)
+    tensors["layers.1.feed.out.weight"][2, 3] = value
+    with safe_open(saved, framework="pt") as file:
+        save_file(tensors, saved, metadata=file.metadata())
+    with pytest.raises(CheckpointError, match=r"weights in layers\.1\.feed\.out\.weight"):
+        load_model(saved, "cpu")
+
+
+def test_the_index_names_the_embedded_files_and_says_what_they_are():
+    index = embedded_checkpoints()
+    assert "default" in index
+    assert {entry["file"] for entry in index.values()} == {
+        path.name for path in WEIGHTS.glob("*.safetensors")
+    }
+    for name, entry in index.items():
+        content = (WEIGHTS / entry["file"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == entry["sha256"]
+        assert load_model(name, "cpu").metadata["examples_seen"] == entry["examples"]
+        assert entry["for"]
+
+
+def test_a_second_checkpoint_is_loaded_by_its_name(saved, monkeypatch):
+    entry = {"file": saved.name, "for": "this test", "examples": 7}
+    entry["sha256"] = hashlib.sha256(saved.read_bytes()).hexdigest()
+    index = {**embedded_checkpoints(), "second": entry}
+    (saved.parent / "index.json").write_text(json.dumps(index))
+    monkeypatch.setattr("sr_transformer.model.checkpoint.WEIGHTS", saved.parent)
+    model = load_model("second", "cpu")
+    assert model.path == saved
+    assert model.metadata["examples_seen"] == 7
+    with pytest.raises(CheckpointError, match=r"no checkpoint at third.*: default, second\."):
+        load_model("third", "cpu")
+    rewrite(saved, examples_seen=8)
+    with pytest.raises(CheckpointError, match=f"sha256 of .* not {entry['sha256']}"):
+        load_model("second", "cpu")
 
 
 @pytest.mark.parametrize(

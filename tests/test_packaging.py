@@ -58,6 +58,7 @@ def test_the_wheel_holds_the_weights_the_model_card_and_the_types(distributions)
         n.startswith("sr_transformer/model/weights/") and n.endswith(".safetensors") for n in names
     )
     assert "sr_transformer/model/weights/MODEL_CARD.md" in names
+    assert "sr_transformer/model/weights/index.json" in names
     assert "sr_transformer/prior/holdout.txt" in names
     assert "sr_transformer/py.typed" in names
     assert not [n for n in names if n.startswith(("tests/", "examples/"))]

@@ -18,7 +18,7 @@ from sr_transformer.engines.choose import ENGINES, resolve_engine
 from sr_transformer.errors import SRTransformerError
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
-from sr_transformer.model.checkpoint import default_checkpoint, load_model, weights_hash
+from sr_transformer.model.checkpoint import checkpoint_path, load_model, weights_hash
 from sr_transformer.pipeline import Settings, Task, run
 from sr_transformer.prior.stream import PRIOR_VERSION
 from sr_transformer.proposal.draw import NetworkSampler, PriorSampler, Sampler
@@ -271,7 +271,7 @@ def _gplearn_functions() -> list[Any]:
 @cache
 def _weights() -> str:
     """Short hash of the default checkpoint."""
-    return weights_hash(default_checkpoint())
+    return weights_hash(checkpoint_path())
 
 
 METHODS: dict[str, Method] = {

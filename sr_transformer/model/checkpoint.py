@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from hashlib import blake2s
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from safetensors.torch import save_file
 from sr_transformer.errors import CheckpointError
 from sr_transformer.model.transformer import ModelConfig, Transformer
 from sr_transformer.model.vocabulary import Vocabulary
+
+WEIGHTS = Path(str(resources.files("sr_transformer.model") / "weights")).resolve()
+"""Where the checkpoints lie that come with the package."""
 
 FORMAT_VERSION = "3"
 """Changes when files of the new kind cannot be read by code for the old one."""
@@ -101,27 +104,39 @@ def save_model(
     write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=text))
 
 
-def default_checkpoint() -> Path:
-    """Path of the checkpoint that comes with the package.
+def embedded_checkpoints() -> dict[str, dict[str, Any]]:
+    """Read the index of the checkpoints that come with the package.
+
+    Returns
+    -------
+    dict
+        By name: ``file``, ``sha256``, ``for`` (what it was made for), ``examples`` (seen).
+    """
+    return json.loads((WEIGHTS / "index.json").read_text(encoding="utf-8"))
+
+
+def checkpoint_path(checkpoint: str | Path = "default") -> Path:
+    """Path of a checkpoint that is given by its name in the index, or by its path.
 
     Raises
     ------
     CheckpointError
-        If there is none.
+        If there is no such file.
     """
-    folder = Path(str(resources.files("sr_transformer.model") / "weights"))
-    found = sorted(folder.glob("*.safetensors"))
-    if len(found) != 1:
+    index = embedded_checkpoints()
+    entry = index.get(str(checkpoint))
+    path = WEIGHTS / entry["file"] if entry else Path(checkpoint).expanduser()
+    if not path.is_file():
         raise CheckpointError(
-            f"{folder} holds {len(found)} *.safetensors files; exactly one is the default model. "
-            "Install the package again, or pass the path of a checkpoint."
+            f"there is no checkpoint at {path}; give the path of a *.safetensors file, or the name "
+            f"of one that comes with the package: {', '.join(index)}."
         )
-    return found[0]
+    return path.resolve()
 
 
 def weights_hash(path: Path) -> str:
     """Short hash of a checkpoint, by which measurements say what was measured."""
-    return blake2s(path.read_bytes(), digest_size=4).hexdigest()
+    return hashlib.blake2s(path.read_bytes(), digest_size=4).hexdigest()
 
 
 def load_model(checkpoint: str | Path = "default", device: str = "auto") -> LoadedModel:
@@ -130,37 +145,43 @@ def load_model(checkpoint: str | Path = "default", device: str = "auto") -> Load
     Parameters
     ----------
     checkpoint : str or Path, default="default"
-        ``"default"`` for the model that comes with the package, else a path.
+        Name of a model that comes with the package, or the path of another one.
     device : str, default="auto"
         ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
 
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, or made for another vocabulary or format.
+        If the file is missing or damaged, holds weights that are not finite, or was made for
+        another format.
     """
-    path = default_checkpoint() if str(checkpoint) == "default" else Path(checkpoint).expanduser()
-    if not path.is_file():
-        raise CheckpointError(
-            f"there is no checkpoint at {path}; give the path of a *.safetensors file, or "
-            '"default" for the model that comes with the package.'
-        )
+    path = checkpoint_path(checkpoint)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return _load(path.resolve(), device, path.stat().st_mtime_ns)
+    return _load(path, device, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
 def _load(path: Path, device: str, _modified: int) -> LoadedModel:
+    damaged = "it is damaged or another kind of file. Install, download or train it again."
+    for entry in embedded_checkpoints().values():
+        if path == WEIGHTS / entry["file"]:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            if found != entry["sha256"]:
+                raise CheckpointError(
+                    f"the sha256 of {path} is {found}, not {entry['sha256']}: {damaged}"
+                )
     try:
         with safe_open(path, framework="pt") as file:
             text = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path} cannot be read as safetensors ({error}); it is damaged or another kind of "
-            "file. Download or train it again."
+            f"{path} cannot be read as safetensors ({error}); {damaged}"
         ) from error
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{path} holds nan or infinite weights in {name}; {damaged}")
     metadata = _read_metadata(path, text)
     vocabulary = Vocabulary(metadata["tokens"])
     try:
