@@ -23,6 +23,7 @@ from sr_transformer.model.checkpoint import (
     save_model,
     write_atomically,
 )
+from sr_transformer.model.prompt import Prompt
 from sr_transformer.model.transformer import PRESETS, Transformer, _SquaredReLU, attend
 from sr_transformer.model.vocabulary import N_VARIABLES, Vocabulary
 from sr_transformer.proposal.draw import NetworkSampler
@@ -136,6 +137,24 @@ def test_soft_targets_spread_constants_over_their_neighbours_only():
     assert table[VOCABULARY.encode_constant(1.0)].max() == 1.0
 
 
+# --- prompt ---------------------------------------------------------------------------------------
+def test_a_prompt_holds_tables_of_different_widths():
+    rng = np.random.default_rng(0)
+    tables = [(rng.normal(size=(6, width)), rng.normal(size=6)) for width in (1, 3)]
+    tables[1][0][2, 1] = 1e300
+    prompt = Prompt.of(tables, 3)
+    for rows, present, (X, y) in zip(*prompt, tables, strict=True):
+        width = X.shape[1]
+        with np.errstate(over="ignore"):
+            assert np.array_equal(rows[:, :width], X.astype(np.float32))
+        assert not rows[:, width:3].any()
+        assert np.array_equal(rows[:, 3], y.astype(np.float32))
+        assert present.tolist() == [k < width for k in range(3)]
+    tensors = prompt.to("cpu")
+    assert torch.equal(tensors.rows, torch.from_numpy(prompt.rows))
+    assert tensors.present.dtype == torch.bool
+
+
 # --- network --------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def network():
@@ -152,7 +171,7 @@ def random_inputs(n_tables, n_rows, n_columns=3, n_tokens=9, seed=0):
     mask[:, :n_columns] = True
     tokens = torch.randint(3, len(VOCABULARY), (n_tables, n_tokens), generator=g)
     tokens[:, 0] = Vocabulary.BOS
-    return table, mask, tokens
+    return Prompt(table, mask), tokens
 
 
 def test_presets_have_the_sizes_that_their_names_promise():
@@ -166,9 +185,9 @@ def test_presets_have_the_sizes_that_their_names_promise():
 def test_step_by_step_logits_equal_teacher_forced_ones_for_samples_of_one_table(preset):
     torch.manual_seed(1)
     network = Transformer(PRESETS[preset]).eval().requires_grad_(False)
-    table, mask, _ = random_inputs(1, 20)
-    tokens = random_inputs(7, 1)[2]
-    memory = network.encode(table, mask)
+    prompt, _ = random_inputs(1, 20)
+    tokens = random_inputs(7, 1)[1]
+    memory = network.encode(prompt)
     expected = network.decode(memory.expand(7, -1, -1), tokens)
     cache = network.start(memory, 7, max_length=tokens.shape[1])
     steps = [network.step(tokens[:, t], cache) for t in range(tokens.shape[1])]
@@ -176,8 +195,8 @@ def test_step_by_step_logits_equal_teacher_forced_ones_for_samples_of_one_table(
 
 
 def test_samples_can_be_dropped_and_doubled_while_the_others_go_on(network):
-    table, mask, tokens = random_inputs(5, 12)
-    memory = network.encode(table, mask)[:1]
+    prompt, tokens = random_inputs(5, 12)
+    memory = network.encode(prompt)[:1]
     expected = network.decode(memory.expand(5, -1, -1), tokens)
     cache = network.start(memory, 5)
     alive = torch.arange(5)
@@ -193,29 +212,29 @@ def test_samples_can_be_dropped_and_doubled_while_the_others_go_on(network):
 
 
 def test_samples_of_several_tables_at_once_are_refused(network):
-    memory = network.encode(*random_inputs(2, 8)[:2])
+    memory = network.encode(random_inputs(2, 8)[0])
     with pytest.raises(ValueError, match="memory of 2 tables"):
         network.start(memory, 2)
 
 
 def test_a_token_does_not_see_those_after_it(network):
-    table, mask, tokens = random_inputs(1, 8)
+    prompt, tokens = random_inputs(1, 8)
     changed = tokens.clone()
     changed[:, 5:] = 4
-    a, b = network(table, mask, tokens), network(table, mask, changed)
+    a, b = network(prompt, tokens), network(prompt, changed)
     assert torch.equal(a[:, :5], b[:, :5])
     assert not torch.allclose(a[:, 5:], b[:, 5:])
 
 
 def test_the_order_of_rows_does_not_matter(network):
-    table, mask, _ = random_inputs(2, 30)
-    shuffled = table[:, torch.randperm(30)]
-    assert torch.allclose(network.encode(table, mask), network.encode(shuffled, mask), atol=1e-4)
+    prompt, _ = random_inputs(2, 30)
+    shuffled = prompt._replace(rows=prompt.rows[:, torch.randperm(30)])
+    assert torch.allclose(network.encode(prompt), network.encode(shuffled), atol=1e-4)
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 1000])
 def test_any_number_of_rows_is_accepted(network, n_rows):
-    memory = network.encode(*random_inputs(1, n_rows)[:2])
+    memory = network.encode(random_inputs(1, n_rows)[0])
     config = PRESETS["tiny"]
     hints = N_VARIABLES + 1
     assert memory.shape == (1, config.n_latents + hints, config.encoder_width)
@@ -223,22 +242,24 @@ def test_any_number_of_rows_is_accepted(network, n_rows):
 
 
 def test_what_stands_in_an_absent_column_does_not_matter(network):
-    table, mask, _ = random_inputs(1, 10, n_columns=2)
-    other = table.clone()
+    prompt, _ = random_inputs(1, 10, n_columns=2)
+    other = prompt.rows.clone()
     other[:, :, 2:10] = 5.0
-    assert torch.equal(network.encode(table, mask), network.encode(other, mask))
-    wider = mask.clone()
+    assert torch.equal(network.encode(prompt), network.encode(prompt._replace(rows=other)))
+    wider = prompt.present.clone()
     wider[:, 2] = True  # a column of zeros is not an absent one
-    assert not torch.allclose(network.encode(table, mask), network.encode(table, wider))
+    assert not torch.allclose(
+        network.encode(prompt), network.encode(prompt._replace(present=wider))
+    )
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 1e30, -1e30, 1e-45, float("inf"), float("nan"), 3e38])
 def test_extreme_numbers_give_finite_logits_and_gradients(value):
     torch.manual_seed(0)
     network = Transformer(PRESETS["tiny"])
-    table, mask, tokens = random_inputs(1, 6)
-    table[:, :3] = value
-    logits = network(table, mask, tokens)
+    prompt, tokens = random_inputs(1, 6)
+    prompt.rows[:, :3] = value
+    logits = network(prompt, tokens)
     logits.sum().backward()
     assert logits.isfinite().all()
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
@@ -247,13 +268,13 @@ def test_extreme_numbers_give_finite_logits_and_gradients(value):
 def test_the_bits_are_those_of_ieee_754(network):
     mask = torch.ones(1, 10, dtype=torch.bool)
     table = torch.full((1, 1, 11), 1.5)
-    bits = network.encoder.features(table, mask)[0, 0, 0, :32].flip(0)
+    bits = network.encoder.features(Prompt(table, mask))[0, 0, 0, :32].flip(0)
     assert "".join("1" if b > 0 else "0" for b in bits) == f"{0x3FC00000:032b}"
 
 
 def test_rows_are_read_as_by_cell_then_by_column(network):
     encoder = network.encoder
-    features = encoder.features(*random_inputs(3, 5)[:2])
+    features = encoder.features(random_inputs(3, 5)[0])
     expected = encoder.row(encoder.cell(features).flatten(2))
     assert torch.allclose(encoder.read_rows(features), expected, atol=1e-5)
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from sr_transformer.model.prompt import Prompt
 from sr_transformer.model.statistics import (
     n_column_statistics,
     n_correlations,
@@ -21,10 +22,7 @@ CERTAIN = 5.0  # what Fisher's transformation makes of a correlation of .9999
 
 
 def statistics_of(X: np.ndarray, y: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    table = np.zeros((1, len(y), N_VARIABLES + 1), dtype=np.float32)
-    table[0, :, : X.shape[1]], table[0, :, -1] = X, y
-    mask = np.arange(N_VARIABLES)[None] < X.shape[1]
-    columns, whole = table_statistics(torch.from_numpy(table), torch.from_numpy(mask))
+    columns, whole = table_statistics(Prompt.of([(X, y)], N_VARIABLES).to("cpu"))
     return columns[0], whole[0]
 
 
@@ -120,7 +118,7 @@ def test_constant_columns_and_targets_correlate_with_nothing():
 )
 def test_they_are_finite_for_every_table(table, n_columns):
     mask = np.arange(N_VARIABLES)[None].repeat(2, 0) < n_columns
-    columns, whole = table_statistics(torch.from_numpy(table), torch.from_numpy(mask))
+    columns, whole = table_statistics(Prompt(table, mask).to("cpu"))
     assert columns.shape == (2, N_VARIABLES, n_column_statistics(N_VARIABLES))
     assert whole.shape == (2, n_table_statistics(N_VARIABLES))
     assert columns.isfinite().all()

@@ -44,7 +44,10 @@ QUICK = {
 
 
 def same(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+    return all(
+        np.array_equal(x, y)
+        for x, y in zip((*a.prompt, a.tokens), (*b.prompt, b.tokens), strict=True)
+    )
 
 
 def read_log(directory):
@@ -56,14 +59,13 @@ def read_log(directory):
 def test_a_batch_holds_its_examples():
     examples = ExampleStream(1).batch(20, 9)
     batch = collate(examples, VOCABULARY)
-    assert batch.tables.shape == (20, 9, 11)
-    for i, (X, y, formula) in enumerate(examples):
-        n_columns = X.shape[1]
-        assert np.allclose(batch.tables[i, :, :n_columns], X)
-        assert not batch.tables[i, :, n_columns:10].any()
-        assert np.allclose(batch.tables[i, :, 10], y)
-        assert batch.column_mask[i].tolist() == [k < n_columns for k in range(10)]
-        assert VOCABULARY.decode(batch.tokens[i]).symbols == formula.symbols
+    assert batch.prompt.rows.shape == (20, 9, 11)
+    for rows, present, tokens, (X, y, formula) in zip(
+        *batch.prompt, batch.tokens, examples, strict=True
+    ):
+        assert np.allclose(rows[:, present.nonzero()[0]], X)
+        assert np.allclose(rows[:, 10], y)
+        assert VOCABULARY.decode(tokens).symbols == formula.symbols
 
 
 def test_a_chunk_depends_on_its_seed_and_number_alone():
@@ -98,7 +100,7 @@ def test_ranks_have_chunks_of_their_own():
 def test_ranks_do_not_wait_for_each_other_because_of_longer_tables():
     config = replace(DATA, groups=8)
     ranks = [make_chunk(0, k, config, VOCABULARY, 3) for k in (3, 4, 5)]
-    n_rows = [[batch.tables.shape[1] for batch in batches] for batches in ranks]
+    n_rows = [[batch.prompt.rows.shape[1] for batch in batches] for batches in ranks]
     assert n_rows[0] == n_rows[1] == n_rows[2]
     assert len(set(n_rows[0])) > 1
     assert not same(ranks[0][0], ranks[1][0])
@@ -127,8 +129,8 @@ def test_an_error_in_a_worker_is_shown():
 def test_figures_of_the_objective_are_those_of_a_validation():
     network = Transformer(PRESETS["tiny"])
     batches = validation_batches(32, 32, VOCABULARY)
-    tables, mask, read, targets = to_tensors(batches[0], torch.device("cpu"))
-    _, figures = Objective(VOCABULARY, torch.device("cpu"))(network(tables, mask, read), targets)
+    prompt, read, targets = to_tensors(batches[0], torch.device("cpu"))
+    _, figures = Objective(VOCABULARY, torch.device("cpu"))(network(prompt, read), targets)
     loss, right, n_symbols, _ = figures.tolist()
     found = validate(network, VOCABULARY, batches, torch.device("cpu"))
     assert loss / n_symbols == pytest.approx(found["loss"], rel=1e-5)

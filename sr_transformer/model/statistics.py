@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sr_transformer.model.prompt import Prompt
+
 _LARGEST = 1e3  # of a value, a reciprocal or an exponential
 _RATES = (-3.0, -1.0, -0.3, 0.3, 1.0, 3.0)  # of the exponentials
 _FREQUENCIES = tuple(0.5 * 1.33**i for i in range(12))  # of the waves: 0.5 to 11.5
@@ -53,14 +55,8 @@ def n_table_statistics(n_columns: int) -> int:
     return targets + 4 + n_columns
 
 
-def table_statistics(table: Tensor, column_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Describe each column and the whole of some tables.
-
-    Parameters
-    ----------
-    table : Tensor of float32, shape (B, N, C + 1)
-        The columns, then y; finite.
-    column_mask : Tensor of bool, shape (B, C)
+def table_statistics(prompt: Prompt) -> tuple[Tensor, Tensor]:
+    """Describe each column and the whole of some tables of finite numbers.
 
     Returns
     -------
@@ -68,8 +64,8 @@ def table_statistics(table: Tensor, column_mask: Tensor) -> tuple[Tensor, Tensor
         Zero where the column is absent.
     whole : Tensor of float32, shape (B, G)
     """
-    with torch.no_grad(), torch.autocast(table.device.type, enabled=False):
-        return _statistics(table, column_mask.float())
+    with torch.no_grad(), torch.autocast(prompt.rows.device.type, enabled=False):
+        return _statistics(prompt.rows, prompt.present.float())
 
 
 def _statistics(table: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:

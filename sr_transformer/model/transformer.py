@@ -7,8 +7,8 @@ them stand *hints*, one for each column and one for the table, made of what simp
 decoder with rotary positions (Su et al. 2021) reads the memory and writes the formula in prefix
 notation.
 
-Shapes: B tables, N rows, M latents and hints, T tokens, S samples, H heads, W channels a head,
-D channels of the decoder, E of the encoder.
+Shapes: B tables, N rows, C columns, M latents and hints, T tokens, S samples, H heads, W channels
+a head, D channels of the decoder, E of the encoder.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sr_transformer.model.prompt import Prompt
 from sr_transformer.model.statistics import (
     n_column_statistics,
     n_table_statistics,
@@ -225,10 +226,10 @@ class Hints(nn.Module):
         self.norms = nn.ModuleList(Norm(width) for _ in range(2))
         self.feed = FeedForward(width, c.encoder_expansion)
 
-    def forward(self, table: Tensor, column_mask: Tensor) -> Tensor:
-        """Hints (B, 11, E) of tables (B, N, 11) of finite numbers."""
-        of_columns, of_table = table_statistics(table, column_mask)
-        columns = self.column(of_columns) + self.names * column_mask[..., None]
+    def forward(self, prompt: Prompt) -> Tensor:
+        """Hints (B, C + 1, E) of tables of finite numbers."""
+        of_columns, of_table = table_statistics(prompt)
+        columns = self.column(of_columns) + self.names * prompt.present[..., None]
         hints = self.norms[0](torch.cat((columns, self.table(of_table)[:, None]), 1))
         return self.norms[1](hints + self.feed(hints))  # no larger than latents: they are to mix
 
@@ -252,13 +253,13 @@ class Encoder(nn.Module):
         byte = (torch.arange(256)[:, None] >> torch.arange(8) & 1) * 2.0 - 1.0
         self.register_buffer("bits_of_byte", F.pad(byte, (0, 0, 0, 1)), persistent=False)
 
-    def features(self, table: Tensor, column_mask: Tensor) -> Tensor:
-        """Features of each number (B, N, 11, 36): 32 bits as +-1, smooth ones, and a one.
+    def features(self, prompt: Prompt) -> Tensor:
+        """Features of each number (B, N, C + 1, 36): 32 bits as +-1, smooth ones, and a one.
 
         All zero where the column is absent.
         """
-        present = F.pad(column_mask.bool(), (0, 1), value=True)[:, None, :, None]
-        value = table.contiguous()
+        present = F.pad(prompt.present, (0, 1), value=True)[:, None, :, None]
+        value = prompt.rows.contiguous()
         octets = value.view(torch.uint8).unflatten(-1, (-1, 4)).int()
         # Row 256 of the table is zero: the "bits" of a column that is not there.
         bits = F.embedding(octets.masked_fill(~present, 256), self.bits_of_byte)
@@ -279,16 +280,17 @@ class Encoder(nn.Module):
         weight = (mix @ self.cell.weight).flatten(1)
         return F.linear(features.flatten(2), weight.to(features.dtype), self.row.bias)
 
-    def forward(self, table: Tensor, column_mask: Tensor) -> Tensor:
-        """Memory (B, M, E) of tables (B, N, 11) with column mask (B, 10)."""
-        table = torch.nan_to_num(table.float(), nan=0.0).clamp(-1e30, 1e30)
-        rows = self.read_rows(self.features(table, column_mask))
+    def forward(self, prompt: Prompt) -> Tensor:
+        """Memory (B, M, E) of tables."""
+        finite = torch.nan_to_num(prompt.rows.float(), nan=0.0).clamp(-1e30, 1e30)
+        prompt = prompt._replace(rows=finite)
+        rows = self.read_rows(self.features(prompt))
         rows = rows + self.row_feed(self.norms[0](rows))
         for layer in self.row_layers:
             rows = layer(rows)
-        latents = self.latents.expand(table.shape[0], -1, -1)
+        latents = self.latents.expand(len(rows), -1, -1)
         latents = latents + self.pool(self.norms[1](latents), self.norms[2](rows))
-        latents = torch.cat((latents, self.hints(table, column_mask)), 1)
+        latents = torch.cat((latents, self.hints(prompt)), 1)
         for layer in self.latent_layers:
             latents = layer(latents)
         return self.norm(latents)
@@ -417,22 +419,9 @@ class Transformer(nn.Module):
         """Number of weights."""
         return sum(p.numel() for p in self.parameters())
 
-    def encode(self, table: Tensor, column_mask: Tensor) -> Tensor:
-        """Read tables.
-
-        Parameters
-        ----------
-        table : Tensor of float32, shape (B, N, 11)
-            Ten columns, zeros where a table has fewer, then y; scaled to magnitudes around one.
-        column_mask : Tensor of bool, shape (B, 10)
-            Which columns are there.
-
-        Returns
-        -------
-        Tensor of shape (B, M, E)
-            The memory.
-        """
-        return self.encoder(table, column_mask)
+    def encode(self, prompt: Prompt) -> Tensor:
+        """Read tables: the memory (B, M, E)."""
+        return self.encoder(prompt)
 
     def decode(self, memory: Tensor, tokens: Tensor) -> Tensor:
         """Logits (B, T, V) after each of the tokens (B, T), which begin with BOS."""
@@ -442,9 +431,9 @@ class Transformer(nn.Module):
             x = layer(x, memory, angles)
         return self.head(self.norm(x))
 
-    def forward(self, table: Tensor, column_mask: Tensor, tokens: Tensor) -> Tensor:
+    def forward(self, prompt: Prompt, tokens: Tensor) -> Tensor:
         """Logits (B, T, V) for tables and the tokens before each position (teacher forcing)."""
-        return self.decode(self.encode(table, column_mask), tokens)
+        return self.decode(self.encode(prompt), tokens)
 
     def start(self, memory: Tensor, most: int, max_length: int = 64) -> Cache:
         """Prepare step-by-step decoding of samples for one table.

@@ -11,6 +11,7 @@ import numpy as np
 
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import ARITHMETIC
+from sr_transformer.model.prompt import Prompt
 from sr_transformer.prior.stream import MAX_VARIABLES, ExampleStream
 from sr_transformer.proposal.grammar import Grammar
 
@@ -65,18 +66,10 @@ class NetworkSampler:
         """Encode the table; the result serves every later draw."""
         import torch
 
-        n_rows, n_columns = X.shape
-        table = np.zeros((1, n_rows, self.n_columns + 1), dtype=np.float32)
-        with np.errstate(over="ignore"):  # beyond 32 bits the network reads an infinity
-            table[0, :, :n_columns] = X
-            table[0, :, -1] = y
-        present = np.arange(self.n_columns)[None, :] < n_columns
-        device = self._model.device
+        prompt = Prompt.of([(X, y)], self.n_columns).to(self._model.device)
         with torch.inference_mode(), _one_thread():
-            self._memory = self._model.network.encode(
-                torch.from_numpy(table).to(device), torch.from_numpy(present).to(device)
-            )
-        self._table_columns = n_columns
+            self._memory = self._model.network.encode(prompt)
+        self._table_columns = X.shape[1]
 
     def draw(
         self,

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sr_transformer.model.prompt import Prompt
 from sr_transformer.model.vocabulary import N_VARIABLES, Vocabulary
 from sr_transformer.prior.stream import Example, ExampleStream
 
@@ -29,15 +30,12 @@ class Batch(NamedTuple):
 
     Attributes
     ----------
-    tables : ndarray of float32, shape (B, N, 11)
-        Ten columns, zeros where there are fewer, then y.
-    column_mask : ndarray of bool, shape (B, 10)
+    prompt : Prompt
     tokens : ndarray of int16, shape (B, T)
         Each formula with EOS, then PAD.
     """
 
-    tables: np.ndarray
-    column_mask: np.ndarray
+    prompt: Prompt
     tokens: np.ndarray
 
 
@@ -72,18 +70,11 @@ class DataConfig:
 
 def collate(examples: list[Example], vocabulary: Vocabulary) -> Batch:
     """Turn examples with the same number of rows into one batch."""
-    n_rows = len(examples[0].y)
-    tables = np.zeros((len(examples), n_rows, N_VARIABLES + 1), np.float32)
-    column_mask = np.zeros((len(examples), N_VARIABLES), bool)
     ids = [vocabulary.encode(example.expression) for example in examples]
     tokens = np.full((len(examples), max(map(len, ids))), Vocabulary.PAD, np.int16)
-    for i, (X, y, _) in enumerate(examples):
-        n_columns = X.shape[1]
-        tables[i, :, :n_columns] = X
-        tables[i, :, -1] = y
-        column_mask[i, :n_columns] = True
-        tokens[i, : len(ids[i])] = ids[i]
-    return Batch(tables, column_mask, tokens)
+    for row, written in zip(tokens, ids, strict=True):
+        row[: len(written)] = written
+    return Batch(Prompt.of([(X, y) for X, y, _ in examples], N_VARIABLES), tokens)
 
 
 def _grouped(

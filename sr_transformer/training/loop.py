@@ -392,8 +392,8 @@ class _Run:
         rate = self.schedule.rate(self.examples, self.progress)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        tables, mask, read, targets = to_tensors(batch, self.fabric.device)
-        loss, figures = self.objective(self.model(tables, mask, read).float(), targets)
+        prompt, read, targets = to_tensors(batch, self.fabric.device)
+        loss, figures = self.objective(self.model(prompt, read).float(), targets)
         self.fabric.backward(loss)
         norm = self.fabric.clip_gradients(
             self.model, self.optimizer, max_norm=1.0, error_if_nonfinite=False

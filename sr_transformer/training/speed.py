@@ -107,6 +107,6 @@ def _generator(seconds: float, config: DataConfig) -> float:
     make_chunk(0, 0, small, vocabulary)  # the first one fills caches
     n_examples, index, started = 0, 1, time.perf_counter()
     while (passed := time.perf_counter() - started) < seconds or n_examples == 0:
-        n_examples += sum(len(batch.tables) for batch in make_chunk(0, index, config, vocabulary))
+        n_examples += sum(len(batch.tokens) for batch in make_chunk(0, index, config, vocabulary))
         index += 1
     return n_examples / passed

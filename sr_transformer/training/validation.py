@@ -8,18 +8,17 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from sr_transformer.model.prompt import Prompt
 from sr_transformer.model.transformer import Transformer
 from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.training.data import Batch
 
 
-def to_tensors(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Tables, column mask, the tokens to read (BOS first) and the tokens to write."""
+def to_tensors(batch: Batch, device: torch.device) -> tuple[Prompt, Tensor, Tensor]:
+    """The prompt, the tokens to read (BOS first) and the tokens to write."""
     targets = torch.from_numpy(batch.tokens).to(device, torch.int64, non_blocking=True)
     read = torch.nn.functional.pad(targets[:, :-1], (1, 0), value=Vocabulary.BOS)
-    tables = torch.from_numpy(batch.tables).to(device, non_blocking=True)
-    mask = torch.from_numpy(batch.column_mask).to(device, non_blocking=True)
-    return tables, mask, read, targets
+    return batch.prompt.to(device), read, targets
 
 
 @torch.no_grad()
@@ -43,8 +42,8 @@ def validate(
     sums = torch.zeros(5, dtype=torch.float64, device=device)
     with precision or nullcontext():
         for batch in batches:
-            tables, mask, read, targets = to_tensors(batch, device)
-            logits = network(tables, mask, read).float()
+            prompt, read, targets = to_tensors(batch, device)
+            logits = network(prompt, read).float()
             valid = targets != Vocabulary.PAD
             loss = -logits.log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
             best = logits.argmax(-1)
