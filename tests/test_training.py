@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,13 +27,12 @@ from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.prior.stream import ExampleStream
 from sr_transformer.training import loop
 from sr_transformer.training.config import TrainingConfig
-from sr_transformer.training.data import DataConfig, Feeder, collate, make_chunk, validation_batches
+from sr_transformer.training.data import DataConfig, collate, feed, make_chunk, validation_batches
 from sr_transformer.training.loop import export, train
-from sr_transformer.training.objective import Objective
+from sr_transformer.training.objective import Objective, to_tensors, validate
 from sr_transformer.training.schedule import Schedule
 from sr_transformer.training.speed import measure_speed
 from sr_transformer.training.state import read_state
-from sr_transformer.training.validation import to_tensors, validate
 
 VOCABULARY = Vocabulary.of()
 DATA = DataConfig(
@@ -85,13 +86,13 @@ def test_batches_of_a_group_are_sorted_so_that_little_is_padding():
 @pytest.mark.parametrize(("n_workers", "first_batch"), [(1, 0), (2, 6)])
 def test_workers_give_the_batches_in_order_from_any_place(n_workers, first_batch):
     expected = [batch for k in range(4) for batch in make_chunk(0, k, DATA, VOCABULARY)]
-    with Feeder(0, DATA, VOCABULARY, first_batch=first_batch, n_workers=n_workers) as feeder:
+    with closing(feed(0, DATA, VOCABULARY, first_batch=first_batch, n_workers=n_workers)) as feeder:
         for batch in expected[first_batch:]:
             assert same(next(feeder), batch)
 
 
 def test_ranks_have_chunks_of_their_own():
-    with Feeder(0, DATA, VOCABULARY, rank=1, n_ranks=3) as feeder:
+    with closing(feed(0, DATA, VOCABULARY, rank=1, n_ranks=3)) as feeder:
         for chunk in (1, 4):
             for batch in make_chunk(0, chunk, DATA, VOCABULARY, 3):
                 assert same(next(feeder), batch)
@@ -108,18 +109,21 @@ def test_ranks_do_not_wait_for_each_other_because_of_longer_tables():
 
 def test_a_killed_worker_is_replaced_and_nothing_is_lost():
     expected = [batch for k in range(6) for batch in make_chunk(0, k, DATA, VOCABULARY)]
-    with Feeder(0, DATA, VOCABULARY) as feeder:
+    others = set(multiprocessing.active_children())
+    with closing(feed(0, DATA, VOCABULARY)) as feeder:
         for i, batch in enumerate(expected):
             if i in (3, 9):
-                feeder._workers[0][0].kill()
-                feeder._workers[0][0].join()
+                (worker,) = set(multiprocessing.active_children()) - others
+                worker.kill()
+                worker.join()
             assert same(next(feeder), batch)
+    assert set(multiprocessing.active_children()) <= others
 
 
 def test_an_error_in_a_worker_is_shown():
     impossible = replace(DATA, row_counts=(-1, -1))
     with (
-        Feeder(0, impossible, VOCABULARY) as feeder,
+        closing(feed(0, impossible, VOCABULARY)) as feeder,
         pytest.raises(RuntimeError, match=r"failed on chunk 0(.|\n)*Traceback"),
     ):
         next(feeder)

@@ -38,7 +38,7 @@ from sr_transformer.proposal.draw import NetworkSampler, PriorSampler, Sampler
 from sr_transformer.proposal.proposers import REPAIR, TRANSFORMER
 from sr_transformer.table.table import Table
 from sr_transformer.training.data import PROBLEMS, validation_batches
-from sr_transformer.training.validation import validate
+from sr_transformer.training.objective import validate
 
 Array = np.ndarray
 
@@ -96,7 +96,7 @@ class Evaluation:
     ----------
     outcomes : tuple of Outcome
     validation : dict
-        See :func:`~sr_transformer.training.validation.validate`.
+        See :func:`~sr_transformer.training.objective.validate`.
     n_asked : int
         Problems that were asked for; a time limit may have left some out.
     draws : tuple of int

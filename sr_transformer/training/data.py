@@ -7,11 +7,16 @@ same batches.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
-from collections.abc import Iterator
+import signal
+import sys
+import traceback
+from collections.abc import Generator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
 import numpy as np
@@ -115,8 +120,20 @@ def validation_batches(
     return _grouped(ExampleStream([0, _VALIDATION]), n_rows, config, vocabulary)
 
 
-class Feeder(Iterator[Batch]):
-    """Batches from worker processes, one chunk ahead.
+def feed(
+    seed: int,
+    config: DataConfig,
+    vocabulary: Vocabulary,
+    *,
+    first_batch: int = 0,
+    rank: int = 0,
+    n_ranks: int = 1,
+    n_workers: int = 1,
+) -> Generator[Batch, None, None]:
+    """Give batches from worker processes, one chunk ahead; closing the generator ends them.
+
+    A worker that dies is replaced by one that begins with the chunk that is missing. An error in
+    the prior itself is raised here.
 
     Parameters
     ----------
@@ -128,126 +145,67 @@ class Feeder(Iterator[Batch]):
     rank, n_ranks : int
         Place in a distributed run; each rank has chunks of its own.
     n_workers : int
-
-    Notes
-    -----
-    A worker that dies is replaced by one that begins with the chunk that is missing. An error in
-    the prior itself is raised here.
     """
+    # "spawn": a forked copy of a process in which torch runs threads can hang.
+    context = multiprocessing.get_context("spawn")
 
-    def __init__(
-        self,
-        seed: int,
-        config: DataConfig,
-        vocabulary: Vocabulary,
-        *,
-        first_batch: int = 0,
-        rank: int = 0,
-        n_ranks: int = 1,
-        n_workers: int = 1,
-    ) -> None:
-        self.seed = seed
-        self.config = config
-        self.vocabulary = vocabulary
-        self.next_batch = first_batch
-        self.rank = rank
-        self.n_ranks = n_ranks
-        self._chunk_number = first_batch // config.batches_per_chunk - 1
-        self._chunk: list[Batch] = []
-        self._workers: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
-        # "spawn": a forked copy of a process in which torch runs threads can hang.
-        self._context = multiprocessing.get_context("spawn")
-        self._n_workers = n_workers
-        following = self._chunk_number + 1
-        numbers = range(following, following + n_workers)
-        self._workers = [self._hire(k) for k in sorted(numbers, key=lambda k: k % n_workers)]
-
-    def _hire(self, number: int) -> tuple[multiprocessing.process.BaseProcess, Connection]:
-        ours, theirs = self._context.Pipe(duplex=False)
-        first = number * self.n_ranks + self.rank
-        process = self._context.Process(
-            target=_work,
-            args=(
-                theirs,
-                self.seed,
-                self.config,
-                self.vocabulary,
-                first,
-                self._n_workers,
-                self.n_ranks,
-            ),
-            daemon=True,
-            name="sr-transformer data",
+    def hire(number: int) -> tuple[BaseProcess, Connection]:
+        ours, theirs = context.Pipe(duplex=False)
+        chunks = range(number * n_ranks + rank, sys.maxsize, n_workers * n_ranks)
+        process = context.Process(
+            target=_work, args=(theirs, seed, chunks, config, vocabulary, n_ranks), daemon=True
         )
         process.start()
         theirs.close()
         return process, ours
 
-    def _receive(self, number: int) -> list[Batch]:
-        place = number % self._n_workers
-        for _ in range(_MAX_DEATHS):
-            process, connection = self._workers[place]
-            try:
-                answer = connection.recv()
-            except (EOFError, OSError):
-                self._dismiss(process, connection)
-                self._workers[place] = self._hire(number)
-                continue
-            if isinstance(answer, str):
-                raise RuntimeError(f"a data worker failed on chunk {number}:\n{answer}")
-            return answer
-        raise RuntimeError(
-            f"data workers died {_MAX_DEATHS} times in a row on chunk {number} of seed "
-            f"{self.seed}; the machine may be out of memory."
-        )
-
-    def __next__(self) -> Batch:
-        number, place = divmod(self.next_batch, self.config.batches_per_chunk)
-        if number != self._chunk_number:
-            self._chunk = self._receive(number)
-            self._chunk_number = number
-        self.next_batch += 1
-        return self._chunk[place]
-
-    @staticmethod
-    def _dismiss(process: multiprocessing.process.BaseProcess, connection: Connection) -> None:
+    def dismiss(process: BaseProcess, connection: Connection) -> None:
         connection.close()
         process.terminate()
         process.join()
 
-    def close(self) -> None:
-        """End the workers."""
-        for worker in self._workers:
-            self._dismiss(*worker)
-        self._workers = []
-
-    def __enter__(self) -> Feeder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    begun, place = divmod(first_batch, config.batches_per_chunk)
+    workers = [hire(begun + k) for k in range(n_workers)]
+    try:
+        for number in itertools.count(begun):
+            k, deaths = (number - begun) % n_workers, 0
+            while True:
+                try:
+                    answer = workers[k][1].recv()
+                    break
+                except (EOFError, OSError):
+                    dismiss(*workers[k])
+                    deaths += 1
+                    if deaths == _MAX_DEATHS:
+                        raise RuntimeError(
+                            f"data workers died {deaths} times in a row on chunk {number} of seed "
+                            f"{seed}; the machine may be out of memory."
+                        ) from None
+                    workers[k] = hire(number)
+            if isinstance(answer, str):
+                raise RuntimeError(f"a data worker failed on chunk {number}:\n{answer}")
+            yield from answer[place:]
+            place = 0
+    finally:
+        for worker in workers:
+            dismiss(*worker)
 
 
 def _work(
     connection: Connection,
     seed: int,
+    chunks: range,
     config: DataConfig,
     vocabulary: Vocabulary,
-    chunk: int,
-    n_workers: int,
     n_ranks: int,
 ) -> None:
-    """Make every ``n_workers``-th chunk of a rank; sending waits until the last one was taken."""
-    import signal
-    import traceback
-
+    """Make the chunks of one worker; sending waits until the last one was taken."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer ends its workers itself
     if hasattr(os, "nice"):
         os.nice(5)
     try:
-        while True:
+        for chunk in chunks:
             connection.send(make_chunk(seed, chunk, config, vocabulary, n_ranks))
-            chunk += n_workers * n_ranks
     except (BrokenPipeError, ConnectionResetError):
         return  # the trainer is gone
     except Exception:

@@ -17,8 +17,11 @@ A run lives in one directory:
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,17 +44,40 @@ from sr_transformer.training.config import (
     default_data,
     fastest_precision,
 )
-from sr_transformer.training.data import Batch, DataConfig, Feeder, validation_batches
+from sr_transformer.training.data import Batch, DataConfig, feed, validation_batches
 from sr_transformer.training.log import Log, Pace
-from sr_transformer.training.objective import Objective
+from sr_transformer.training.objective import Objective, to_tensors, validate
 from sr_transformer.training.schedule import Schedule
 from sr_transformer.training.state import export, first_model, read_state
-from sr_transformer.training.stop import StopRequest
-from sr_transformer.training.validation import to_tensors, validate
 
 _EMA_DECAY = 0.999
 
 
+@contextmanager
+def _threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _stop_requests() -> Iterator[list[int]]:
+    """Collect SIGTERM and Ctrl-C, which end the loop after the current step, not in its middle."""
+    requests: list[int] = []
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.signal(number, lambda found, _: requests.append(found))
+    try:
+        yield requests
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@_threads_as_before()
 def train(
     directory: str | Path,
     preset: str = "small",
@@ -150,12 +176,56 @@ def train(
         torch.set_num_threads(threads)
     run = _Run(Path(directory), config, device, processes, resume, start)
     run.plan(minutes, max_examples, cool_down)
-    result = run.go(
-        workers, log_every, validate_every, validation_examples, checkpoint_seconds, report
-    )
-    if not run.fabric.is_global_zero:
+    fabric, data = run.fabric, run.config.data
+    first = fabric.is_global_zero
+    if first:
+        log = Log(run.directory / "log.csv", run.step)
+        held_out = validation_batches(validation_examples, data.batch_size, run.vocabulary)
+
+    def write(row: dict[str, float]) -> None:
+        log.write(row)
+        if report is not None:
+            report(run.status(row))
+
+    started = time.monotonic() - run.seconds
+    saved_at = time.monotonic()
+    pace = Pace(run.examples)
+    batches = feed(
+        run.config.data_seed, data, run.vocabulary, first_batch=run.batches,
+        rank=fabric.global_rank, n_ranks=fabric.world_size, n_workers=workers,
+    )  # fmt: skip
+    with _stop_requests() as stop, closing(batches):
+        while True:
+            # The clock, a request file and signals are seen by one rank; all must act alike.
+            run.seconds = fabric.broadcast(time.monotonic() - started)
+            if fabric.broadcast(run.cool_down_is_wanted()):
+                run.save(run.before_cool_down)
+                run.schedule.begin_cool_down(run.progress)
+            finished = run.schedule.is_finished(run.progress)
+            if finished or fabric.broadcast(bool(stop)):
+                break
+            run.learn(pace.take(batches))
+            if run.step % log_every == 0:
+                row = run.row(pace)
+                run.totals.zero_()
+                if first:
+                    if run.step % validate_every == 0:
+                        row |= run.validate(held_out)
+                    write(row)
+                pace = Pace(run.examples)
+            if time.monotonic() - saved_at > checkpoint_seconds:
+                run.save(run.checkpoint)
+                saved_at = time.monotonic()
+    if first and finished:
+        row = run.row(pace) | run.validate(held_out)
+    run.save(run.checkpoint)
+    if not first:
         raise SystemExit(0)  # this process was started to help the first one, nothing else
-    return result
+    if not finished:
+        return run.checkpoint
+    path = export(run.directory, run.directory / "model.safetensors")
+    write(row)
+    return path
 
 
 def _update_average(averaged: list[Tensor], current: list[Tensor], n: Tensor) -> None:
@@ -165,7 +235,7 @@ def _update_average(averaged: list[Tensor], current: list[Tensor], n: Tensor) ->
 
 
 class _Run:
-    """The state of a run, and the loop that moves it on."""
+    """The state of a run, and the steps that move it on."""
 
     def __init__(
         self,
@@ -180,7 +250,7 @@ class _Run:
         directory.mkdir(parents=True, exist_ok=True)
         self.checkpoint = directory / "checkpoint.pt"
         self.before_cool_down = directory / "before-cool-down.pt"
-        saved = None
+        saved: dict[str, Any] = {}
         if self.checkpoint.is_file():
             if not resume:
                 raise CheckpointError(
@@ -202,48 +272,52 @@ class _Run:
         self.vocabulary = Vocabulary(config.tokens)
         self.accelerator = accelerator = accelerator_of(device)
         # A measurement on a busy machine could come out otherwise than at the start of the run.
-        kept = {} if saved is None else saved.get("precision", {})
-        self.precision = kept.get(accelerator) or fastest_precision(accelerator)
+        kept = saved.get("precision", {}).get(accelerator)
+        self.precision = kept or fastest_precision(accelerator)
         self.fabric = Fabric(
             accelerator=accelerator,
             devices=processes or ("auto" if accelerator == "cuda" else 1),
             precision=self.precision,  # type: ignore[arg-type]
         )
         self.fabric.launch()
-        torch.manual_seed(config.seed)
-        network = Transformer(config.sizes)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(config.seed)
+            self.network = Transformer(config.sizes)
         if start is not None:
-            network.load_state_dict(start.network.state_dict())
+            self.network.load_state_dict(start.network.state_dict())
+        weights = list(self.network.parameters())
         groups = [
-            {"params": [p for p in network.parameters() if p.ndim >= 2]},
-            {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0},
+            {"params": [p for p in weights if p.ndim >= 2]},
+            {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(
             groups, betas=(0.9, 0.95), weight_decay=config.weight_decay, fused=True
         )
-        self.average = AveragedModel(network, multi_avg_fn=_update_average)
-        self.model, self.optimizer = self.fabric.setup(network, optimizer)
-        self.network = network
+        self.average = AveragedModel(self.network, multi_avg_fn=_update_average)
+        self.model, self.optimizer = self.fabric.setup(self.network, optimizer)
         self.average.to(self.fabric.device)
         self.objective = Objective(self.vocabulary, self.fabric.device)
         self.step = self.examples = self.batches = 0
         self.seconds = 0.0
         self.totals = torch.zeros(6, device=self.fabric.device)  # since the last row of the log
         self.validation: dict[str, float] = {}
-        self.schedule_state: dict[str, float | None] = {}
+        self.cool_down: dict[str, float | None] = {}
         self.unit = ""
-        if saved is not None:
+        if saved:
             self._restore(saved)
 
     # --- state ------------------------------------------------------------------------------------
+    _KEPT = ("config", "step", "examples", "batches", "seconds", "validation", "unit")
+
     def _restore(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.module.load_state_dict(state["average"])
         self.average.n_averaged.fill_(state["n_averaged"])
-        self.step, self.examples = state["step"], state["examples"]
-        self.batches, self.seconds = state["batches"], state["seconds"]
-        self.config = state["config"]
+        self.totals.copy_(state.get("totals", self.totals))
+        self.cool_down = state["schedule"]
+        for name in self._KEPT:
+            setattr(self, name, state[name])
         before, now = state["n_ranks"], self.fabric.world_size
         if before != now:
             # The batch of all ranks together stays. Ranks take chunks in turn: with another number
@@ -253,29 +327,20 @@ class _Run:
             data = replace(data, batch_size=max(data.batch_size * before // now, 1))
             self.config = replace(self.config, data=data)
             self.batches = -(-used // now) * data.batches_per_chunk
-        self.validation = state["validation"]
-        self.totals.copy_(state.get("totals", self.totals))
-        self.schedule_state, self.unit = state["schedule"], state["unit"]
 
-    def _save(self, path: Path) -> None:
+    def save(self, path: Path) -> None:
+        """Write all that the run needs to go on, in its first process."""
         if not self.fabric.is_global_zero:
             return
-        state = {
-            "config": self.config,
+        state = {name: getattr(self, name) for name in self._KEPT} | {
             "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.module.state_dict(),
             "n_averaged": int(self.average.n_averaged),
-            "step": self.step,
-            "examples": self.examples,
-            "batches": self.batches,
             "n_ranks": self.fabric.world_size,
             "precision": {self.accelerator: self.precision},
-            "seconds": self.seconds,
-            "validation": self.validation,
             "totals": self.totals,
             "schedule": self.schedule.state(),
-            "unit": self.unit,
             "vocabulary_hash": self.vocabulary.hash,
             "prior_version": PRIOR_VERSION,
         }
@@ -284,114 +349,39 @@ class _Run:
     # --- plan -------------------------------------------------------------------------------------
     def plan(self, minutes: float, max_examples: int | None, cool_down: bool) -> None:
         """Decide where the run ends, and where its cool-down stands."""
-        unit = "examples" if max_examples is not None else "seconds"
-        end = float(max_examples if max_examples is not None else 60.0 * minutes)
+        unit = "seconds" if max_examples is None else "examples"
+        end = float(60.0 * minutes if max_examples is None else max_examples)
         self.cool_down_at_once = cool_down
-        until = self.schedule_state.get("cool_down_until")
-        moved = unit != self.unit or (until is not None and end > until)
-        if until is not None and moved and not cool_down:
+        until = self.cool_down.get("cool_down_until")
+        if until is not None and not cool_down and (unit != self.unit or end > until):
             # More time than the cool-down was planned for: it is undone.
             self._restore(read_state(self.before_cool_down))
-            self.schedule_state = {}
+            self.cool_down = {}
         self.unit = unit
-        self.schedule = Schedule(
-            self.config.learning_rate, self.config.warm_up, end, **self.schedule_state
-        )
+        peak, warm_up = self.config.learning_rate, self.config.warm_up
+        self.schedule = Schedule(peak, warm_up, end, **self.cool_down)
 
     @property
     def progress(self) -> float:
         """Examples or seconds, whichever ends the run."""
         return float(self.examples) if self.unit == "examples" else self.seconds
 
-    def _cool_down_is_wanted(self) -> bool:
-        if self.schedule.cool_down_from is not None:
-            return False
+    def cool_down_is_wanted(self) -> bool:
+        """Whether the cool-down has to begin: at once, by the plan, or because a file asks."""
         request = self.directory / "cool-down"
-        if self.cool_down_at_once or self.schedule.is_due(self.progress) or request.exists():
-            if self.fabric.is_global_zero:
-                request.unlink(missing_ok=True)
-            return True
-        return False
+        if self.schedule.cool_down_from is not None or not (
+            self.cool_down_at_once or self.schedule.is_due(self.progress) or request.exists()
+        ):
+            return False
+        if self.fabric.is_global_zero:
+            request.unlink(missing_ok=True)
+        return True
 
-    # --- the loop ---------------------------------------------------------------------------------
-    def go(
-        self,
-        workers: int,
-        log_every: int,
-        validate_every: int,
-        validation_examples: int,
-        checkpoint_seconds: float,
-        report: Callable[[Progress], None] | None,
-    ) -> Path:
-        """Train until the schedule ends, or until asked to stop by SIGTERM or Ctrl-C."""
-        fabric = self.fabric
-        # A request file, the clock and signals are seen by one rank; all must act alike.
-        together = fabric.world_size > 1
-        log = Log(self.directory / "log.csv", self.step) if fabric.is_global_zero else None
-        held_out = []
-        if log is not None:
-            held_out = validation_batches(
-                validation_examples, self.config.data.batch_size, self.vocabulary
-            )
-        started = time.monotonic() - self.seconds
-        saved_at = time.monotonic()
-        pace = Pace(self.examples)
-        stop = StopRequest()
-        feeder = Feeder(
-            self.config.data_seed,
-            self.config.data,
-            self.vocabulary,
-            first_batch=self.batches,
-            rank=fabric.global_rank,
-            n_ranks=fabric.world_size,
-            n_workers=workers,
-        )
-        with stop, feeder:
-            while True:
-                self.seconds = time.monotonic() - started
-                if together:
-                    self.seconds = fabric.broadcast(self.seconds)
-                if self._agree(self._cool_down_is_wanted()):
-                    self._save(self.before_cool_down)
-                    self.schedule.begin_cool_down(self.progress)
-                finished = self.schedule.is_finished(self.progress)
-                if finished or self._agree(stop.wanted):
-                    break
-                self.totals += self._train_step(pace.take(feeder))
-                if self.step % log_every == 0:
-                    row = self._row(pace)
-                    self.totals.zero_()
-                    if log is not None:
-                        if self.step % validate_every == 0:
-                            row |= self._validate(held_out)
-                        log.write(row)
-                        if report is not None:
-                            report(self._status(row))
-                    pace = Pace(self.examples)
-                if time.monotonic() - saved_at > checkpoint_seconds:
-                    self._save(self.checkpoint)
-                    saved_at = time.monotonic()
-        if not finished:
-            self._save(self.checkpoint)
-            return self.checkpoint
-        model = self.directory / "model.safetensors"
-        if log is not None:
-            row = self._row(pace) | self._validate(held_out)
-            self._save(self.checkpoint)
-            export(self.directory, model)
-            log.write(row)
-            if report is not None:
-                report(self._status(row))
-        return model
-
-    def _agree(self, wanted: bool) -> bool:
-        """The first rank's answer, on all ranks."""
-        return bool(self.fabric.broadcast(wanted)) if self.fabric.world_size > 1 else wanted
-
-    def _train_step(self, batch: Batch) -> Tensor:
-        rate = self.schedule.rate(self.examples, self.progress)
+    # --- steps ------------------------------------------------------------------------------------
+    def learn(self, batch: Batch) -> None:
+        """Take one step."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.schedule.rate(self.examples, self.progress)
         prompt, read, targets = to_tensors(batch, self.fabric.device)
         loss, figures = self.objective(self.model(prompt, read).float(), targets)
         self.fabric.backward(loss)
@@ -406,9 +396,10 @@ class _Run:
         self.step += 1
         self.batches += 1
         self.examples += len(targets) * self.fabric.world_size
-        return torch.cat((figures, torch.stack((norm, torch.ones_like(norm))))).detach()
+        self.totals += torch.cat((figures, torch.stack((norm, torch.ones_like(norm))))).detach()
 
-    def _row(self, pace: Pace) -> dict[str, float]:
+    def row(self, pace: Pace) -> dict[str, float]:
+        """Row of the log: means of the steps since the row before."""
         loss, right, n_tokens, log_z, norm, steps = self.totals.tolist()  # a GPU ends its work here
         n_tokens, steps = max(n_tokens, 1.0), max(steps, 1.0)
         return {
@@ -423,29 +414,25 @@ class _Run:
             **pace.figures(self.examples),
         }
 
-    def _validate(self, held_out: list) -> dict[str, float]:
+    def validate(self, held_out: list[Batch]) -> dict[str, float]:
+        """Measure the averaged weights: what a row of the log says of them."""
         self.validation = validate(
-            self.average.module,
-            self.vocabulary,
-            held_out,
-            self.fabric.device,
+            self.average.module, self.vocabulary, held_out, self.fabric.device,
             self.fabric.autocast(),
-        )
-        return {
-            "validation_loss": self.validation["loss"],
-            "validation_token_accuracy": self.validation["token_accuracy"],
-            "validation_formula_accuracy": self.validation["formula_accuracy"],
-        }
+        )  # fmt: skip
+        names = ("loss", "token_accuracy", "formula_accuracy")
+        return {f"validation_{name}": self.validation[name] for name in names}
 
-    def _status(self, row: dict[str, float]) -> Progress:
+    def status(self, row: dict[str, float]) -> Progress:
+        """Where the run stands."""
         end = self.schedule.cool_down_until or self.schedule.end
-        done = min(self.progress / end, 1.0)
-        speed = row["examples_per_second"] or 1.0
         left = end - self.progress
+        if self.unit == "examples":
+            left /= row["examples_per_second"] or 1.0
         return Progress(
             row,
-            done,
-            max(left / speed if self.unit == "examples" else left, 0.0),
+            min(self.progress / end, 1.0),
+            max(left, 0.0),
             self.schedule.cool_down_from is not None,
             self.schedule.is_finished(self.progress),
         )
