@@ -1,17 +1,25 @@
 """From a table to fitted candidates: grammar, sampling, constants, the pool."""
 
+import subprocess
+import sys
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from strategies import proposed
+import torch
 
 from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
+from sr_transformer.model.checkpoint import load_model
+from sr_transformer.model.transformer import Transformer
 from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.prior import ExampleStream
-from sr_transformer.proposal.draw import PriorSampler
+from sr_transformer.proposal.draw import NetworkSampler, PriorSampler
 from sr_transformer.proposal.grammar import Grammar
 from sr_transformer.proposal.relevance import relevant_columns
 
@@ -77,6 +85,76 @@ def test_kept_samples_go_on_where_they_were():
     grammar.advance(np.array([x0, x1]))
     grammar.advance(np.array([x1, x1]))
     assert grammar.complete.all()
+
+
+@pytest.fixture
+def three_threads():
+    """What torch is told here holds for the process, whatever another test left behind."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_fits_that_overlap_in_threads_leave_torch_its_threads(three_threads, monkeypatch):
+    started, ended = ({n: threading.Event() for n in (5, 6)} for _ in "ab")
+
+    def encode(_, prompt):
+        n_rows = prompt.rows.shape[1]
+        started[n_rows].set()
+        assert ended[n_rows].wait(20)
+        return torch.get_num_threads()
+
+    monkeypatch.setattr(Transformer, "encode", encode)
+    model = load_model("default", "cpu")
+
+    def fit(n_rows):
+        sampler = NetworkSampler(model)
+        sampler.read(np.ones((n_rows, 1)), np.ones(n_rows))
+        return torch.get_num_threads()
+
+    def of_the_process():
+        with ThreadPoolExecutor(1) as new:
+            return new.submit(torch.get_num_threads).result()
+
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        fits = first.submit(fit, 5), second.submit(fit, 6)
+        assert all(event.wait(20) for event in started.values())
+        ended[5].set()
+        assert fits[0].result() == 3
+        assert of_the_process() == 1  # the other one is still reading
+        ended[6].set()
+        assert fits[1].result() == 3
+    assert torch.get_num_threads() == of_the_process() == 3
+
+
+def test_a_fit_leaves_torchs_random_state_and_takes_its_default_type():
+    code = """
+import sys
+import numpy as np, torch
+torch.set_default_dtype(getattr(torch, sys.argv[1]))
+state = torch.random.get_rng_state()
+from sr_transformer.model.checkpoint import load_model
+from sr_transformer.proposal.draw import NetworkSampler
+sampler = NetworkSampler(load_model("default", "cpu"))
+X = np.random.default_rng(0).uniform(1.0, 5.0, (30, 2))
+sampler.read(X, X[:, 0] * X[:, 1])
+drawn = sampler.draw(32, frozenset("+*"), 9, 1.0, np.random.RandomState(0))
+assert torch.equal(torch.random.get_rng_state(), state)
+print(sorted(map(str, drawn)))
+"""
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", code, dtype],
+            cwd=Path(__file__).parents[1],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for dtype in ("float32", "float64")
+    ]
+    assert printed[0] == printed[1]
+    assert "x0" in printed[0]
 
 
 def candidates_for(X, y, **changes):

@@ -202,6 +202,13 @@ def test_training_lowers_the_loss_and_leaves_a_model_and_a_log(tmp_path):
     assert copy.metadata == model.metadata
 
 
+def test_a_run_leaves_torchs_threads_and_random_state_as_they_were(tmp_path):
+    threads, state = torch.get_num_threads(), torch.random.get_rng_state()
+    train(tmp_path, **QUICK, max_examples=32, threads=threads + 1)
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
 def test_a_finished_run_given_more_goes_on_from_before_its_cool_down(tmp_path):
     train(tmp_path / "a", **QUICK, max_examples=320)
     train(tmp_path / "a", **QUICK, max_examples=640)

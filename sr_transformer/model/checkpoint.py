@@ -186,13 +186,11 @@ def _load(path: Path, device: str, _modified: int) -> LoadedModel:
     vocabulary = Vocabulary(metadata["tokens"])
     try:
         sizes = {"n_tokens": len(vocabulary), "n_columns": metadata["columns"]}
-        network = Transformer(ModelConfig(**metadata["config"], **sizes))
-        network.load_state_dict(tensors)
+        network = Transformer.holding(ModelConfig(**metadata["config"], **sizes), tensors)
     except (TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"the weights in {path} do not fit the sizes in its metadata: {error}"
         ) from error
-    network.eval().requires_grad_(False)
     return LoadedModel(network.to(device), vocabulary, metadata, path)
 
 

@@ -118,7 +118,7 @@ def _statistics(table: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         -1,
     )
     rest_of = torch.cat(left, -1)
-    size = torch.full((n_tables, 1), float(n_rows), device=table.device).log() / 5.0
+    size = y.new_full((n_tables, 1), n_rows).log() / 5.0
     whole = torch.cat(
         (
             torch.asinh(target_mean),
@@ -192,7 +192,7 @@ def _fisher(correlation: Tensor) -> Tensor:
 
 def _least_squares(columns: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Weights (B, C, Y) of all columns (B, N, C) for each target, and the residuals (B, N, Y)."""
-    ridge = _RIDGE * torch.eye(columns.shape[2], device=columns.device)
+    ridge = _RIDGE * torch.eye(columns.shape[2], dtype=columns.dtype, device=columns.device)
     products = _correlations(columns, columns) + ridge
     weights = torch.linalg.solve(products, _correlations(columns, targets))
     return weights, targets - columns @ weights
@@ -236,9 +236,9 @@ def _waves(x: Tensor, targets: Tensor) -> Tensor:
 
     Sine and cosine together, so that the phase does not matter.
     """
-    frequency = torch.tensor(_FREQUENCIES, device=x.device)
+    frequency = x.new_tensor(_FREQUENCIES)
     phase = (x[..., None] * frequency).clamp(-1e4, 1e4).flatten(2)
-    power = torch.zeros((), device=x.device)
+    power = x.new_zeros(())
     for wave in (phase.sin(), phase.cos()):
         power = power + _correlations(_standardised(wave)[0], targets).square()
     return power.sqrt().unflatten(1, (x.shape[2], -1)).flatten(2)

@@ -250,7 +250,8 @@ class Encoder(nn.Module):
         self.hints = Hints(c)
         self.latent_layers = nn.ModuleList(LatentLayer(c) for _ in range(c.latent_layers))
         self.norm = Norm(width)
-        byte = (torch.arange(256)[:, None] >> torch.arange(8) & 1) * 2.0 - 1.0
+        octet = torch.arange(256, device="cpu")[:, None] >> torch.arange(8, device="cpu")
+        byte = (octet & 1).float() * 2.0 - 1.0
         self.register_buffer("bits_of_byte", F.pad(byte, (0, 0, 0, 1)), persistent=False)
 
     def features(self, prompt: Prompt) -> Tensor:
@@ -394,10 +395,19 @@ class Transformer(nn.Module):
         self.norm = Norm(config.width)
         self.head = nn.Linear(config.width, config.n_tokens, bias=False)
         half = config.head_width // 2
-        frequency = 100.0 ** (-torch.arange(half) / half)  # formulas are short: slow base 100
-        angle = torch.arange(_MAX_POSITIONS)[:, None] * frequency
+        place = torch.arange(_MAX_POSITIONS, dtype=torch.float32, device="cpu")
+        frequency = 100.0 ** (-place[:half] / half)  # formulas are short: slow base 100
+        angle = place[:, None] * frequency
         self.register_buffer("angles", torch.stack((angle.cos(), angle.sin())), persistent=False)
         self._initialise()
+
+    @classmethod
+    def holding(cls, config: ModelConfig, weights: dict[str, Tensor]) -> Transformer:
+        """Make a network for evaluation; no weights are drawn: torch's random state stays."""
+        with torch.device("meta"):
+            network = cls(config)
+        network.load_state_dict(weights, assign=True)
+        return network.eval().requires_grad_(False)
 
     def _initialise(self) -> None:
         for module in self.modules():

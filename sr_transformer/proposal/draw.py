@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sr_transformer.model.checkpoint import LoadedModel
 
 Array = np.ndarray
+T = TypeVar("T")
 
 
 class Sampler(Protocol):
@@ -67,7 +69,7 @@ class NetworkSampler:
         import torch
 
         prompt = Prompt.of([(X, y)], self.n_columns).to(self._model.device)
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode(), _ONE_THREAD:
             self._memory = self._model.network.encode(prompt)
         self._table_columns = X.shape[1]
 
@@ -90,7 +92,7 @@ class NetworkSampler:
         beginning = np.zeros(n, dtype=np.int64)  # of each sample that is not complete
         last = np.array([vocabulary.BOS])
         drawn: Counter[Expression] = Counter()
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode(), _ONE_THREAD:
             cache = network.start(self._memory, n, maxsize + 1)
             for position in range(maxsize):
                 logits = network.step(torch.from_numpy(last).to(device), cache)
@@ -132,21 +134,44 @@ def _where_they_are(origin: Array, index: Array) -> Array:
     return order
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread of the CPU meanwhile.
+class _OneThread:
+    """While any thread has entered it, torch keeps to one thread of the CPU.
 
     A step is too small to share out: where other programs use the cores too, the threads wait for
     each other at every layer, and 256 draws took 25 s instead of one.
-    """
-    import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    A thread that calls torch for the first time takes the number of the process for itself, and
+    sets both with its own; so a new thread is asked for that of the process, or sets it alone.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._before = Lock(), 0, 1
+
+    def __enter__(self) -> None:
+        import torch
+
+        with self._lock:
+            if self._users == 0:
+                self._before = _in_a_new_thread(torch.get_num_threads)
+            self._users += 1
+            torch.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        import torch
+
+        with self._lock:
+            self._users -= 1
+            torch.set_num_threads(self._before)
+            if self._users > 0:
+                _in_a_new_thread(torch.set_num_threads, 1)
+
+
+_ONE_THREAD = _OneThread()
+
+
+def _in_a_new_thread(function: Callable[..., T], *arguments: object) -> T:
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(function, *arguments).result()
 
 
 class PriorSampler:

@@ -27,10 +27,8 @@ def export(directory: str | Path, path: str | Path) -> Path:
     """
     state = read_state(Path(directory) / "checkpoint.pt")
     config: TrainingConfig = state["config"]
-    network = Transformer(config.sizes)
-    network.load_state_dict(state["average"])
     save_model(
-        network.eval(),
+        Transformer.holding(config.sizes, state["average"]),
         Path(path),
         vocabulary=Vocabulary(config.tokens),
         rows=max(config.data.row_counts),
