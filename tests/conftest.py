@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 # A shell starts what runs in the background with Ctrl-C ignored, and so would all that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -15,17 +16,32 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
+JULIA = ("pysr", "juliacall", "juliapkg")
+COLLECTED = pytest.StashKey[list[str]]()
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    marked = [item for item in items if item.get_closest_marker("pysr")]
-    if not marked:
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    session.config.stash[COLLECTED] = [name for name in JULIA if name in sys.modules]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Find out whether Julia starts when the first test asks, never before."""
+    with_pysr, without = (item.get_closest_marker(name) for name in ("pysr", "no_pysr"))
+    if not (with_pysr or without):
         return
     from sr_transformer.engines.pysr.engine import PySREngine
 
-    reason = PySREngine().unusable_reason()
-    if reason is not None:
-        for item in marked:
-            item.add_marker(pytest.mark.skip(reason=reason))
+    reason = PySREngine().unusable_reason()  # tried once a process
+    if with_pysr and reason is not None:
+        pytest.skip(reason)
+    if without and reason is None:
+        pytest.skip("PySR runs here, so nothing has to fall back")
+
+
+@pytest.fixture
+def julia_at_collection(pytestconfig: pytest.Config) -> list[str]:
+    """Those of the packages that start or install Julia which collecting the tests imported."""
+    return pytestconfig.stash[COLLECTED]
 
 
 @pytest.fixture

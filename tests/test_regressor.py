@@ -14,7 +14,6 @@ from sklearn.exceptions import NotFittedError
 
 from sr_transformer import Expression, SymbolicTransformerRegressor
 from sr_transformer.clock import Clock
-from sr_transformer.engines.pysr.engine import PySREngine
 from sr_transformer.errors import CheckpointError, EngineFallbackWarning, EngineUnavailableError
 from sr_transformer.proposal.proposers import PROPOSERS
 
@@ -271,7 +270,7 @@ def test_verbose_fit_names_its_stages(quick, product_table, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.skipif(PySREngine().unusable_reason() is None, reason="PySR runs here")
+@pytest.mark.no_pysr
 def test_without_julia_auto_warns_once_and_the_transformer_answers(quick, product_table):
     model = quick(search="auto")
     start = time.perf_counter()
@@ -283,7 +282,7 @@ def test_without_julia_auto_warns_once_and_the_transformer_answers(quick, produc
     assert caught[0].filename == __file__
 
 
-@pytest.mark.skipif(PySREngine().unusable_reason() is None, reason="PySR runs here")
+@pytest.mark.no_pysr
 def test_without_julia_pysr_by_name_raises(quick, product_table):
     start = time.perf_counter()
     with pytest.raises(EngineUnavailableError, match="Julia"):

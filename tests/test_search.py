@@ -44,11 +44,6 @@ def task() -> SearchTask:
     )
 
 
-needs_no_pysr = pytest.mark.skipif(
-    PySREngine().unusable_reason() is None, reason="PySR runs here, so nothing has to fall back"
-)
-
-
 # --- which engine ---------------------------------------------------------------------------------
 def test_none_asks_for_no_engine():
     with warnings.catch_warnings():
@@ -62,7 +57,7 @@ def test_other_values_of_search_are_refused_with_the_allowed_ones(search):
         resolve_engine(search)
 
 
-@needs_no_pysr
+@pytest.mark.no_pysr
 @pytest.mark.parametrize("operon", [True, False])
 def test_auto_falls_back_with_one_warning_that_names_reason_and_remedy(operon, monkeypatch):
     reason = None if operon else "Operon is away."
@@ -79,13 +74,13 @@ def test_auto_falls_back_with_one_warning_that_names_reason_and_remedy(operon, m
         assert ("search='operon'" if operon else "search='none'") in text
 
 
-@needs_no_pysr
+@pytest.mark.no_pysr
 def test_pysr_by_name_raises_instead():
     with pytest.raises(EngineUnavailableError, match=r"search='pysr' cannot run: .*PySR"):
         resolve_engine("pysr")
 
 
-@needs_no_pysr
+@pytest.mark.no_pysr
 def test_a_fresh_process_finds_out_that_pysr_cannot_run_and_prints_nothing():
     code = """
         import warnings
@@ -128,6 +123,10 @@ def test_importing_the_search_package_starts_no_engine():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
     assert output.strip() == "set()"
+
+
+def test_collecting_the_tests_starts_no_julia(julia_at_collection):
+    assert julia_at_collection == []
 
 
 # --- what PySR is told ----------------------------------------------------------------------------
