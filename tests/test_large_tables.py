@@ -147,8 +147,8 @@ def test_time_is_used_as_long_as_nothing_is_exact():
     generator = np.random.default_rng(5)
     X, y = generator.normal(size=(50, 2)), generator.normal(size=50)
     began = time.perf_counter()
-    proposed(X, y, n_candidates=None, seconds=3.0)
-    assert 2.0 < time.perf_counter() - began < 6.0
+    proposed(X, y, n_candidates=None, seconds=1.0)
+    assert 0.7 < time.perf_counter() - began < 4.0
     began = time.perf_counter()
     proposed(X, 2.0 * X[:, 0], n_candidates=None, seconds=60.0)
     assert time.perf_counter() - began < 5.0
