@@ -44,6 +44,17 @@ def checkpoint(tmp_path_factory):
     return path
 
 
+MEASURED = {"draws": (1, 2), "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def measured(checkpoint, tmp_path_factory):
+    """Two problems measured once: what came out, and its file."""
+    out = tmp_path_factory.mktemp("outcomes") / "outcomes.jsonl"
+    evaluation = evaluate_recovery(checkpoint, **MEASURED, n_problems=2, out=out)
+    return evaluation, out.read_text()
+
+
 DRAWS = (32, 256, 1024)
 
 
@@ -83,15 +94,14 @@ def test_with_noise_the_form_counts_and_without_it_the_values():
 
 
 # --- the measurement ------------------------------------------------------------------------------
-def test_the_evaluation_is_repeatable_whatever_the_number_of_processes(checkpoint):
-    settings = {"n_problems": 2, "draws": (2, 4), "device": "cpu"}
-    one = evaluate_recovery(checkpoint, **settings)
+def test_the_evaluation_is_repeatable_whatever_the_number_of_processes(checkpoint, measured):
+    one, _ = measured
     assert one.n_asked == 2
     assert [outcome.noisy for outcome in one.outcomes] == [False, True]
     for outcome in one.outcomes:
-        assert {*outcome.needed} <= {None, 2, 4}
+        assert {*outcome.needed} <= {None, 1, 2}
     assert one.validation["examples"] == 1024
-    assert evaluate_recovery(checkpoint, **settings, n_jobs=2) == one
+    assert evaluate_recovery(checkpoint, **MEASURED, n_problems=2, n_jobs=2) == one
 
 
 def test_an_easy_problem_is_recovered_within_the_first_draws(checkpoint):
@@ -103,41 +113,45 @@ def test_an_easy_problem_is_recovered_within_the_first_draws(checkpoint):
 
 
 def test_a_time_limit_ends_the_evaluation_with_what_was_done(checkpoint):
-    result = evaluate_recovery(checkpoint, n_problems=5, draws=(2,), seconds=1e-6, device="cpu")
+    result = evaluate_recovery(checkpoint, n_problems=5, draws=(1,), seconds=1e-6, device="cpu")
     assert len(result.outcomes) == 1
     assert result.n_asked == 5
 
 
-def test_a_stopped_evaluation_goes_on_from_its_file(checkpoint, tmp_path):
-    settings = {"draws": (2, 4), "device": "cpu", "out": tmp_path / "outcomes.jsonl"}
-    evaluate_recovery(checkpoint, n_problems=2, **settings)
-    first, second = map(json.loads, settings["out"].read_text().splitlines())
+def test_a_stopped_evaluation_goes_on_from_its_file(checkpoint, measured, tmp_path):
+    whole, text = measured
+    first, second = map(json.loads, text.splitlines())
     assert (first["problem"], second["problem"]) == (0, 1)
-    # What was measured is believed; what was cut off by a crash is measured again.
-    first["needed"] = [2, None, 2, 4]
-    settings["out"].write_text(f"{json.dumps(first)}\n{json.dumps(second)[:-9]}")
-    whole = evaluate_recovery(checkpoint, n_problems=3, **settings)
-    assert whole.outcomes[0].needed == (2, None, 2, 4)
-    assert list(whole.outcomes[1].needed) == second["needed"]
-    assert len(settings["out"].read_text().splitlines()) == 3
-    # Other first draws are another measurement, though it may share the file.
-    evaluate_recovery(checkpoint, n_problems=1, **{**settings, "draws": (1,)})
-    assert len(settings["out"].read_text().splitlines()) == 4
+    # What was measured is believed; what was cut off by a crash is measured again. Other first
+    # draws are another measurement, though it may share the file.
+    first["needed"] = [2, None, 1, 2]
+    other = {**second, "draws": [2, 4], "needed": [2, 2, 2, 2]}
+    out = tmp_path / "outcomes.jsonl"
+    out.write_text(f"{json.dumps(first)}\n{json.dumps(other)}\n{json.dumps(second)[:-9]}")
+    evaluation = evaluate_recovery(checkpoint, **MEASURED, n_problems=2, out=out)
+    assert evaluation.outcomes[0].needed == (2, None, 1, 2)
+    assert evaluation.outcomes[1] == whole.outcomes[1]
+    assert [json.loads(line) for line in out.read_text().splitlines()] == [first, other, second]
 
 
-def test_more_draws_go_on_after_the_fewer_that_a_file_holds(checkpoint, tmp_path):
-    settings = {"n_problems": 1, "device": "cpu"}
-    whole = evaluate_recovery(checkpoint, draws=(1, 2), **settings)
-    settings["out"] = tmp_path / "outcomes.jsonl"
-    evaluate_recovery(checkpoint, draws=(1,), **settings)
-    assert evaluate_recovery(checkpoint, draws=(1, 2), **settings) == whole
+def test_more_draws_go_on_after_the_fewer_that_a_file_holds(checkpoint, measured, tmp_path):
+    whole, text = measured
+    known = json.loads(text.splitlines()[0])
+    settings = {"n_problems": 1, "device": "cpu", "out": tmp_path / "outcomes.jsonl"}
+    # What one draw recovered is believed, and the others go on with the second draw.
+    without_model = [n if n == 1 else None for n in known["needed"][1::2]]
+    known |= {"draws": [1], "needed": [1, without_model[0], 1, without_model[1]]}
+    settings["out"].write_text(f"{json.dumps(known)}\n")
+    (outcome,) = evaluate_recovery(checkpoint, draws=(1, 2), **settings).outcomes
+    assert outcome.needed[::2] == (1, 1)
+    assert outcome.needed[1::2] == whole.outcomes[0].needed[1::2]
     fewer, more = map(json.loads, settings["out"].read_text().splitlines())
     assert (fewer["draws"], more["draws"]) == ([1], [1, 2])
     # Fewer draws need no measurement, and what is known is believed.
     more["needed"] = [2, None, 1, 2]
     settings["out"].write_text(f"{json.dumps(more)}\n")
-    known = evaluate_recovery(checkpoint, draws=(1,), **settings)
-    assert known.outcomes[0].needed == (None, None, 1, None)
+    (outcome,) = evaluate_recovery(checkpoint, draws=(1,), **settings).outcomes
+    assert outcome.needed == (None, None, 1, None)
     assert len(settings["out"].read_text().splitlines()) == 1
 
 
@@ -271,14 +285,17 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
 
 
-def test_the_command_prints_the_table_and_writes_the_card(checkpoint, tmp_path):
-    card = tmp_path / "CARD.md"
+def test_the_command_prints_the_table_and_writes_the_card(checkpoint, measured, tmp_path):
+    evaluation, text = measured
+    card, out = tmp_path / "CARD.md", tmp_path / "outcomes.jsonl"
+    out.write_text(text)
     result = run(
-        "train", "--evaluate", "--checkpoint", checkpoint, "--problems", 2, "--draws", "2,4",
-        "--card", card, "--device", "cpu",
+        "train", "--evaluate", "--checkpoint", checkpoint, "--problems", 2, "--draws", "1,2",
+        "--card", card, "--out", out, "--device", "cpu",
     )  # fmt: skip
     assert result.exit_code == 0
     table = result.stdout[result.stdout.rindex("Per cent of the problems") :].strip()
+    assert table == markdown_table(evaluation).strip()
     assert table in card.read_text()
     with safe_open(checkpoint, framework="pt") as file:
         assert json.loads(file.metadata()["date"]) in card.read_text()
