@@ -598,9 +598,10 @@ def test_hybrid_is_never_worse_than_the_transformer_alone(quick):
     X = rng.uniform(0.5, 3.0, (60, 3)) * [1e5, 1.0, 1e-3]
     y = 3e4 * Expression.parse("cos(1.3 * x1) * x1 + 2e-5 * x0").evaluate(X)
     y += 1e3 * rng.normal(size=60)
-    alone = quick().fit(X, y)
+    alone = quick(maxsize=15).fit(X, y)
     # Without a limit, so that both have the same proposals.
-    hybrid = quick(search="operon").fit(X, y)
+    hybrid = quick(search="operon", maxsize=15).fit(X, y)
+    assert hybrid.engine_ == "operon"
     rounding = np.exp(4 / len(y))  # what the loss of a better formula may rise by simple constants
     for row in alone.hall_of_fame_:
         assert any(
