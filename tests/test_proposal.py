@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from strategies import proposed
 import torch
+from strategies import proposed
 
 from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.expression import Expression
