@@ -136,7 +136,13 @@ class Ours:
             raise KeyboardInterrupt
 
     def fit(
-        self, X: Array, y: Array, *, seconds: float, seed: int, n_candidates: int | None = None
+        self,
+        X: Array,
+        y: Array,
+        *,
+        seconds: float | None = None,
+        seed: int,
+        n_candidates: int | None = None,
     ) -> Answer:
         """Go through the pipeline, and answer with the formula that is selected."""
         clock = Clock(seconds)
