@@ -91,7 +91,8 @@ def number(value: float) -> Node:
 
 
 @cache
-def variable(name: str) -> Node:
+def variable(column: int) -> Node:
+    name = f"x{column}"
     return Node("x", name, (), name)
 
 

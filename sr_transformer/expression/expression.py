@@ -253,7 +253,7 @@ class Expression:
         operators = self.language.operators
         with np.errstate(all="ignore"):
             value = self.fold(
-                lambda number: number,
+                float,
                 columns.__getitem__,
                 lambda name, *values: operators[name].function(*values),
             )

@@ -61,6 +61,17 @@ CONSTANT = "c"
 """The prefix symbol that stands for a numeric constant."""
 
 
+class _Columns(dict[str, int]):
+    """Column index by variable symbol, read once each."""
+
+    def __missing__(self, symbol: str) -> int:
+        self[symbol] = column = int(symbol[1:])
+        return column
+
+
+_COLUMNS = _Columns()
+
+
 class Language:
     """The operators that formulas of one kind are written with; it cannot be changed.
 
@@ -121,19 +132,17 @@ class Language:
         """
         arity = self.arity
         stack: list[T] = []
-        position = len(constants)
-        for symbol in reversed(symbols):
+        push, pop = stack.append, stack.pop
+        values = iter(constants[::-1])
+        for symbol in symbols[::-1]:
             n_arguments = arity.get(symbol)
-            if n_arguments == 2:
-                first = stack.pop()
-                stack.append(operation(symbol, first, stack.pop()))
-            elif n_arguments == 1:
-                stack.append(operation(symbol, stack.pop()))
-            elif symbol == CONSTANT:
-                position -= 1
-                stack.append(constant(constants[position]))
+            if n_arguments is None:
+                number = symbol == CONSTANT
+                push(constant(next(values)) if number else variable(_COLUMNS[symbol]))
+            elif n_arguments == 2:
+                push(operation(symbol, pop(), pop()))
             else:
-                stack.append(variable(int(symbol[1:])))
+                push(operation(symbol, pop()))
         return stack[0]
 
     def extended(self, name: str, *rows: Operator) -> Language:

@@ -7,7 +7,7 @@ in one sweep cost hardly more than one. What holds no constants is computed once
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -46,9 +46,8 @@ class Program:
 
         self.language = language
         self.n_constants = symbols.count(CONSTANT)
-        language.fold(
-            symbols, range(self.n_constants), lambda i: put("c", i), lambda i: put("x", i), put
-        )
+        constants = range(self.n_constants)
+        language.fold(symbols, constants, partial(put, "c"), partial(put, "x"), put)
         self.nodes = nodes
         self.linear = tuple(sorted(self._linear(len(nodes) - 1)))
         linear = set(self.linear)

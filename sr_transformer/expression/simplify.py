@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sr_transformer.expression.canonical import (
     NAMED_POWERS,
     Node,
@@ -15,9 +17,6 @@ from sr_transformer.expression.canonical import (
     variable,
 )
 from sr_transformer.expression.expression import Expression
-from sr_transformer.expression.language import ARITHMETIC
-
-_WHOLE_POWERS = {"square": 2.0, "cube": 3.0, "inv": -1.0}
 
 
 def simplify(formula: Expression) -> Expression:
@@ -48,43 +47,12 @@ def to_node(formula: Expression) -> Node:
     Neighbouring sums are collected and put in order once, when something else takes them up, and
     so are products: most of the work is in the putting in order.
     """
-    stack: list[Node | _Sum | _Product] = []
-    position = len(formula.constants)
-    for symbol in reversed(formula.symbols):
-        arity = ARITHMETIC.arity.get(symbol, 0)
-        if arity == 0:
-            if symbol == "c":
-                position -= 1
-                stack.append(number(formula.constants[position]))
-            else:
-                stack.append(variable(symbol))
-            continue
-        a = stack.pop()
-        if arity == 1:
-            if symbol in _WHOLE_POWERS:
-                p = _WHOLE_POWERS[symbol]
-                stack.append(_Product([(base, q * p) for base, q in _factors(a)]))
-            elif symbol == "neg":
-                stack.append(_Sum([(term, -c) for term, c in _terms(a)]))
-            elif symbol == "sqrt":
-                stack.append(multiply([(_closed(a), 0.5)]))
-            else:
-                stack.append(call(symbol, _closed(a)))
-            continue
-        b = stack.pop()
-        if symbol == "+":
-            stack.append(_Sum(_terms(a) + _terms(b)))
-        elif symbol == "-":
-            stack.append(_Sum(_terms(a) + [(term, -c) for term, c in _terms(b)]))
-        elif symbol == "*":
-            stack.append(_Product(_factors(a) + _factors(b)))
-        elif symbol == "/":
-            stack.append(_Product(_factors(a) + [(base, -p) for base, p in _factors(b)]))
-        elif symbol == "^":
-            stack.append(power(_closed(a), _closed(b)))
-        else:
-            stack.append(extremum(symbol, _closed(a), _closed(b)))
-    return _closed(stack[0])
+    return _closed(formula.fold(number, variable, _operation))
+
+
+def _operation(name: str, *parts: Node | _Sum | _Product) -> Node | _Sum | _Product:
+    rule = _RULES.get(name)
+    return call(name, _closed(*parts)) if rule is None else rule(*parts)
 
 
 def _closed(part: Node | _Sum | _Product) -> Node:
@@ -99,6 +67,30 @@ def _terms(part: Node | _Sum | _Product) -> list[tuple[Node, float]]:
 
 def _factors(part: Node | _Sum | _Product) -> list[tuple[Node, float]]:
     return part if type(part) is _Product else [(_closed(part), 1.0)]
+
+
+def _negated(part: Node | _Sum | _Product) -> list[tuple[Node, float]]:
+    return [(term, -c) for term, c in _terms(part)]
+
+
+def _raised(part: Node | _Sum | _Product, exponent: float) -> _Product:
+    return _Product([(base, p * exponent) for base, p in _factors(part)])
+
+
+_RULES: dict[str, Callable[..., Node | _Sum | _Product]] = {
+    "+": lambda a, b: _Sum(_terms(a) + _terms(b)),
+    "-": lambda a, b: _Sum(_terms(a) + _negated(b)),
+    "*": lambda a, b: _Product(_factors(a) + _factors(b)),
+    "/": lambda a, b: _Product(_factors(a) + _raised(b, -1.0)),
+    "^": lambda a, b: power(_closed(a), _closed(b)),
+    "max": lambda a, b: extremum("max", _closed(a), _closed(b)),
+    "min": lambda a, b: extremum("min", _closed(a), _closed(b)),
+    "neg": lambda a: _Sum(_negated(a)),
+    "inv": lambda a: _raised(a, -1.0),
+    "square": lambda a: _raised(a, 2.0),
+    "cube": lambda a: _raised(a, 3.0),
+    "sqrt": lambda a: multiply([(_closed(a), 0.5)]),
+}
 
 
 # --- back to prefix -------------------------------------------------------------------------------
@@ -131,7 +123,7 @@ def _emit_sum(node: Node, symbols: list[str], constants: list[float]) -> None:
     operators = ["-" if c == -1.0 else "+" for _, c in tail]
     if constant != 0.0 and first is not None:
         operators.append("+")
-    symbols.extend(reversed(operators))
+    symbols.extend(operators[::-1])
     if first is None:
         symbols.append("c")
         constants.append(constant)

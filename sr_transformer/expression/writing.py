@@ -44,17 +44,17 @@ _JULIA_WORDS = frozenset({
 
 
 # --- writing text -----------------------------------------------------------------------------
-def _names(expression: Expression, variable_names: Sequence[str] | None) -> dict[str, str]:
-    """Name by variable symbol, for the variables in use."""
+def _names(expression: Expression, variable_names: Sequence[str] | None) -> dict[int, str]:
+    """Name by column, for the columns in use."""
     used = expression.variables
     if variable_names is None:
-        return {f"x{i}": f"x{i}" for i in used}
+        return {i: f"x{i}" for i in used}
     if used and used[-1] >= len(variable_names):
         raise ExpressionError(
             f"the formula reads column {used[-1]}, but only {len(variable_names)} variable names "
             f"were given: {list(variable_names)}."
         )
-    return {f"x{i}": str(variable_names[i]) for i in used}
+    return {i: str(variable_names[i]) for i in used}
 
 
 # How tightly a text holds together, on the scale of Operator.precedence.
@@ -82,48 +82,32 @@ def to_text(
     ExpressionError
         If there are fewer names than columns in use.
     """
-    names = {symbol: quoted(name) for symbol, name in _names(expression, variable_names).items()}
+    names = {i: quoted(name) for i, name in _names(expression, variable_names).items()}
+    operators = ARITHMETIC.operators
 
-    def number(value: float) -> str:
-        return repr(value) if precision is None else f"{value:.{precision}g}"
+    def number(value: float) -> tuple[str, int]:
+        text = repr(value) if precision is None else f"{value:.{precision}g}"
+        # A negative number needs parentheses only as the base of a power.
+        return text, _POWER if text[0] == "-" else _NUMBER
 
-    return _infix(expression, names, number, subtract=precision is not None)
-
-
-def _infix(
-    expression: Expression,
-    names: dict[str, str],
-    number: Callable[[float], str],
-    *,
-    subtract: bool = False,
-) -> str:
-    stack: list[tuple[str, int]] = []
-    constants = list(expression.constants)
-    for symbol in reversed(expression.symbols):
-        operator = ARITHMETIC.operators.get(symbol)
-        if operator is None:
-            text = number(constants.pop()) if symbol == CONSTANT else names[symbol]
-            # A negative number needs parentheses only as the base of a power.
-            positive = _NUMBER if symbol == CONSTANT else _NAME
-            stack.append((text, _POWER if text[0] == "-" else positive))
-        elif operator.infix:
-            (left, first), (right, second) = stack.pop(), stack.pop()
-            own = operator.precedence
+    def operation(name: str, *parts: tuple[str, int]) -> tuple[str, int]:
+        own = operators[name].precedence
+        if own:
+            (left, first), (right, second) = parts
             if first < own or first == own == _POWER:
                 left = f"({left})"
             if second < own or second == _MINUS or second == own != _POWER:
                 right = f"({right})"
-            if subtract and symbol == "+" and right[0] == "-":
-                symbol, right = "-", right[1:]
-            stack.append((f"{left} {symbol} {right}", own))
-        elif symbol == "neg":
-            inner, strength = stack.pop()
+            if precision is not None and name == "+" and right[0] == "-":
+                name, right = "-", right[1:]
+            return f"{left} {name} {right}", own
+        if name == "neg":
+            ((inner, strength),) = parts
             # A bare number after the sign would be read as a negative number.
-            stack.append((f"-{inner}" if strength == _NAME else f"-({inner})", _MINUS))
-        else:
-            inner = ", ".join(stack.pop()[0] for _ in range(operator.arity))
-            stack.append((f"{symbol}({inner})", _NAME))
-    return stack[0][0]
+            return f"-{inner}" if strength == _NAME else f"-({inner})", _MINUS
+        return f"{name}({', '.join([text for text, _ in parts])})", _NAME
+
+    return expression.fold(number, lambda i: (names[i], _NAME), operation)[0]
 
 
 def to_pysr(expression: Expression, variable_names: Sequence[str] | None = None) -> str:
@@ -144,28 +128,20 @@ def to_pysr(expression: Expression, variable_names: Sequence[str] | None = None)
                 f"PySR cannot read the variable name {name!r}: use letters, digits and "
                 "underscores, and no name of a function or Julia keyword."
             )
-    stack: list[str] = []
-    constants = list(expression.constants)
-    for symbol in reversed(expression.symbols):
-        operator = ARITHMETIC.operators.get(symbol)
-        if symbol == CONSTANT:
-            value = constants.pop()
-            if not math.isfinite(value):
-                raise ExpressionError(
-                    f"PySR cannot read the constant {value}: only finite numbers have a literal."
-                )
-            stack.append(f"({value!r})" if math.copysign(1.0, value) < 0 else repr(value))
-        elif operator is None:
-            stack.append(names[symbol])
-        elif operator.arity == 1:
-            inner = stack.pop()
-            stack.append(f"{symbol}({inner})")
-        else:
-            left, right = stack.pop(), stack.pop()
-            stack.append(
-                f"({left} {symbol} {right})" if operator.infix else f"{symbol}({left}, {right})"
+
+    def number(value: float) -> str:
+        if not math.isfinite(value):
+            raise ExpressionError(
+                f"PySR cannot read the constant {value}: only finite numbers have a literal."
             )
-    return stack[0]
+        return f"({value!r})" if math.copysign(1.0, value) < 0 else repr(value)
+
+    def operation(name: str, *parts: str) -> str:
+        if ARITHMETIC.operators[name].infix:
+            return f"({parts[0]} {name} {parts[1]})"
+        return f"{name}({', '.join(parts)})"
+
+    return expression.fold(number, names.__getitem__, operation)
 
 
 def python_names(variable_names: Sequence[str]) -> list[str]:
@@ -203,26 +179,23 @@ def to_python(expression: Expression, variable_names: Sequence[str] | None = Non
     if variable_names is not None:
         variable_names = python_names(variable_names)
     names = _names(expression, variable_names)
+
     # A part: its text, and whether Python would compute it without NumPy (where 1 / 0 raises
     # and (-1) ** .5 is complex).
-    stack: list[tuple[str, bool]] = []
-    constants = list(expression.constants)
-    for symbol in reversed(expression.symbols):
-        operator = ARITHMETIC.operators.get(symbol)
-        if symbol == CONSTANT:
-            text = repr(constants.pop()).replace("inf", "np.inf").replace("nan", "np.nan")
-            stack.append((f"({text})" if text[0] == "-" else text, True))
-        elif operator is None:
-            stack.append((names[symbol], False))
-        else:
-            parts = [stack.pop() for _ in range(operator.arity)]
-            pure = all(part[1] for part in parts)
-            texts = [part[0] for part in parts]
-            if pure and symbol in ("/", "^", "inv", "cube"):
-                texts[0] = f"np.float64({texts[0]})"
-                pure = False
-            stack.append((operator.python.format(*texts), pure and "np." not in operator.python))
-    text = stack[0][0]
+    def number(value: float) -> tuple[str, bool]:
+        text = repr(value).replace("inf", "np.inf").replace("nan", "np.nan")
+        return f"({text})" if text[0] == "-" else text, True
+
+    def operation(name: str, *parts: tuple[str, bool]) -> tuple[str, bool]:
+        template = ARITHMETIC.operators[name].python
+        texts = [text for text, _ in parts]
+        pure = all(plain for _, plain in parts)
+        if pure and ("/" in template or "**" in template):
+            texts[0] = f"np.float64({texts[0]})"
+            pure = False
+        return template.format(*texts), pure and "np." not in template
+
+    text = expression.fold(number, lambda i: (names[i], False), operation)[0]
     return text[1:-1] if text[0] == "(" and expression.symbols[0] in ARITHMETIC.arity else text
 
 
@@ -275,11 +248,10 @@ def to_sympy(expression: Expression, variable_names: Sequence[str] | None = None
         return _build_sympy(expression, names)
 
 
-def _build_sympy(expression: Expression, names: dict[str, str]) -> sympy.Basic:
+def _build_sympy(expression: Expression, names: dict[int, str]) -> sympy.Basic:
     import sympy
 
     builders = _sympy_builders()
-    symbols = {symbol: sympy.Symbol(name, real=True) for symbol, name in names.items()}
 
     def convert(part: Any, is_exponent: bool) -> Any:
         if not isinstance(part, float):
@@ -290,23 +262,15 @@ def _build_sympy(expression: Expression, names: dict[str, str]) -> sympy.Basic:
             return sympy.Integer(int(part))
         return sympy.Float(part)
 
-    stack: list[Any] = []
-    constants = list(expression.constants)
-    for symbol in reversed(expression.symbols):
-        arity = ARITHMETIC.arity.get(symbol)
-        if arity is None:
-            stack.append(constants.pop() if symbol == CONSTANT else symbols[symbol])
-            continue
-        parts = [stack.pop() for _ in range(arity)]
+    def operation(name: str, *parts: Any) -> Any:
         if all(isinstance(part, float) for part in parts):
             with np.errstate(all="ignore"):
-                stack.append(float(ARITHMETIC.operators[symbol].function(*parts)))
-        else:
-            power = symbol == "^"
-            stack.append(
-                builders[symbol](*(convert(p, power and i == 1) for i, p in enumerate(parts)))
-            )
-    return convert(stack[0], False)
+                return float(ARITHMETIC.operators[name].function(*parts))
+        power = name == "^"
+        return builders[name](*(convert(p, power and i == 1) for i, p in enumerate(parts)))
+
+    symbols = {i: sympy.Symbol(name, real=True) for i, name in names.items()}
+    return convert(expression.fold(float, symbols.__getitem__, operation), False)
 
 
 def to_latex(

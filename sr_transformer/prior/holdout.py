@@ -6,6 +6,7 @@ is that of one of them, whatever the variables are called and whatever the const
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import lru_cache
 from importlib.resources import files
 from itertools import pairwise
@@ -24,34 +25,28 @@ def skeleton(expression: Expression) -> str:
     does not, too much is held out rather than too little. Exponents belong to the key, and so does
     how often each variable occurs.
     """
-    stack: list[tuple[str, list[str]]] = []
-    occurrences: dict[str, int] = {}
-    position = len(expression.constants)
-    for symbol in reversed(expression.symbols):
-        arity = ARITHMETIC.arity.get(symbol, 0)
-        if arity == 0:
-            if symbol == "c":
-                position -= 1
-                stack.append((f"c{expression.constants[position]:.6g}", []))
-            else:
-                occurrences[symbol] = occurrences.get(symbol, 0) + 1
-                stack.append(("v", []))
-            continue
-        a = stack.pop()
-        if arity == 1:
-            stack.append(a if symbol == "neg" else (symbol, [_close(a)]))
-            continue
-        b = stack.pop()
-        kind = _UNORDERED.get(symbol)
-        if kind is not None:
-            parts = a[1] if a[0] == kind else [_close(a)]
-            stack.append((kind, parts + (b[1] if b[0] == kind else [_close(b)])))
-        elif symbol == "^" and b[0][0] == "c" and not b[1]:
-            stack.append(("^" + b[0][1:], [_close(a)]))
-        else:
-            stack.append((symbol, [f"{_close(a)};{_close(b)}"]))
+    occurrences: Counter[int] = Counter()
+
+    def variable(column: int) -> tuple[str, list[str]]:
+        occurrences[column] += 1
+        return "v", []
+
+    root = expression.fold(lambda value: (f"c{value:.6g}", []), variable, _joined)
     counts = ",".join(map(str, sorted(occurrences.values())))
-    return f"{_close(stack[0])} {counts}"
+    return f"{_close(root)} {counts}"
+
+
+def _joined(name: str, a: tuple[str, list[str]], *others: tuple[str, list[str]]) -> tuple:
+    if not others:
+        return a if name == "neg" else (name, [_close(a)])
+    (b,) = others
+    kind = _UNORDERED.get(name)
+    if kind is not None:
+        parts = a[1] if a[0] == kind else [_close(a)]
+        return kind, parts + (b[1] if b[0] == kind else [_close(b)])
+    if name == "^" and b[0][0] == "c" and not b[1]:
+        return "^" + b[0][1:], [_close(a)]
+    return name, [f"{_close(a)};{_close(b)}"]
 
 
 def _close(node: tuple[str, list[str]]) -> str:
