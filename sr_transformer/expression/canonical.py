@@ -14,11 +14,9 @@ from functools import cache
 
 import numpy as np
 
-from sr_transformer.expression.language import ARITHMETIC
+from sr_transformer.expression.language import ARITHMETIC, Operator
 
-_ODD = frozenset({"sin", "tan", "asin", "atan", "sinh", "tanh"})
-_EVEN = frozenset({"cos", "cosh", "abs"})
-_INVERSE = {"sin": "asin", "cos": "acos", "tan": "atan"}
+_ABS = ARITHMETIC.operators["abs"]
 NAMED_POWERS = {2.0: "square", 3.0: "cube", 0.5: "sqrt"}
 """Exponents that have an operator of their own."""
 _CANCELLED = 1e-14  # relative size below which a sum of coefficients counts as zero
@@ -34,8 +32,7 @@ class Node:
     Attributes
     ----------
     kind : str
-        ``"n"`` number, ``"x"`` variable, ``"+"`` sum, ``"*"`` product, ``"f"`` function of one
-        argument, ``"g"`` function of two.
+        ``"n"`` number, ``"x"`` variable, ``"+"`` sum, ``"*"`` product, ``"f"`` function.
     head : float or str
         Value of a number, name of a variable or function, constant of a sum, coefficient of a
         product.
@@ -117,8 +114,11 @@ def _without_coefficient(node: Node) -> Node:
     return _product_node(1.0, node.body)
 
 
-def _function_node(name: str, argument: Node) -> Node:
-    return Node("f", name, (argument,), f"{name}({argument.full})")
+def _function_node(name: str, *arguments: Node) -> Node:
+    full = arguments[0].full
+    for argument in arguments[1:]:
+        full += "," + argument.full
+    return Node("f", name, arguments, f"{name}({full})")
 
 
 def add(parts: Iterable[tuple[Node, float]], constant: float = 0.0) -> Node:
@@ -268,7 +268,7 @@ def _put(factors: dict[str, list], base: Node, exponent: float) -> None:
 def _power_of_power(base: Node, p: float, exponent: float) -> tuple[Node, float]:
     """``(base ^ p) ^ exponent`` for a broken exponent, as base and exponent."""
     if _is_even(p) and not _is_even(p * exponent):
-        base = call("abs", base)
+        base = call(_ABS, base)
     return base, p * exponent
 
 
@@ -331,7 +331,7 @@ def power(base: Node, exponent: Node) -> Node:
         return multiply([(base, exponent.head)])
     if base.kind == "n" and base.head > 0.0:
         return multiply([(_function_node("exp", add([(exponent, math.log(base.head))])), 1.0)])
-    return Node("g", "^", (base, exponent), f"({base.full})^({exponent.full})")
+    return _function_node("^", base, exponent)
 
 
 def _leads_negative(node: Node) -> bool:
@@ -340,24 +340,31 @@ def _leads_negative(node: Node) -> bool:
     return node.kind == "+" and node.body[0][1] < 0.0
 
 
-def call(name: str, argument: Node) -> Node:
-    """A function of one argument, with the identities that keep its spelling unique."""
-    if argument.kind == "n":
+def apply(row: Operator, *arguments: Node) -> Node:
+    """An operator that nothing is known of but its values."""
+    if all(argument.kind == "n" for argument in arguments):
         with np.errstate(all="ignore"):
-            return number(float(ARITHMETIC.operators[name].function(argument.head)))
+            return number(float(row.function(*[argument.head for argument in arguments])))
+    return _function_node(row.name, *arguments)
+
+
+def call(row: Operator, argument: Node) -> Node:
+    """A function of one real number, with the identities that keep its spelling unique."""
+    name = row.name
+    if argument.kind == "n":
+        return apply(row, argument)
     if name == "exp":
         return multiply([(_function_node("exp", argument), 1.0)])
     if name == "log":
         return _logarithm(argument)
-    if argument.kind == "f" and _INVERSE.get(name) == argument.head:
+    if argument.kind == "f" and argument.head == row.inverse:
         return argument.body[0]
-    if name in _ODD and _leads_negative(argument):
-        return add([(_function_node(name, add([(argument, -1.0)])), -1.0)])
-    if name in _EVEN and _leads_negative(argument):
-        argument = add([(argument, -1.0)])
+    if row.parity and _leads_negative(argument):
+        opposite = call(row, add([(argument, -1.0)]))
+        return opposite if row.parity > 0 else add([(opposite, -1.0)])
     if name == "abs":
         if argument.kind == "*" and argument.head != 1.0:
-            return add([(call("abs", _without_coefficient(argument)), abs(argument.head))])
+            return add([(call(row, _without_coefficient(argument)), abs(argument.head))])
         if argument.kind == "f" and argument.head in ("abs", "exp", "cosh", "acos"):
             return argument
         if argument.kind == "*" and all(
@@ -402,11 +409,11 @@ def extremum(name: str, a: Node, b: Node) -> Node:
         ordered.append(number(bound))
     result = ordered[0]
     for node in ordered[1:]:
-        result = Node("g", name, (result, node), f"{name}({result.full},{node.full})")
+        result = _function_node(name, result, node)
     return result
 
 
 def _flatten(name: str, node: Node) -> list[Node]:
-    if node.kind == "g" and node.head == name:
+    if node.kind == "f" and node.head == name:
         return _flatten(name, node.body[0]) + _flatten(name, node.body[1])
     return [node]

@@ -81,14 +81,24 @@ class Expression:
         return self
 
     @classmethod
-    def joined(cls, operator: str, *arguments: Expression) -> Expression:
+    def number(cls, value: float, language: Language = ARITHMETIC) -> Expression:
+        """A constant alone."""
+        return cls.unchecked((CONSTANT,), (value,), language)
+
+    @classmethod
+    def variable(cls, column: int, language: Language = ARITHMETIC) -> Expression:
+        """A column alone."""
+        return cls.unchecked((f"x{column}",), (), language)
+
+    @classmethod
+    def joined(
+        cls, operator: str, first: Expression, second: Expression | None = None
+    ) -> Expression:
         """An operator over its arguments, which are of one language."""
-        symbols: tuple[str, ...] = (operator,)
-        constants: tuple[float, ...] = ()
-        for argument in arguments:
-            symbols += argument.symbols
-            constants += argument.constants
-        return cls.unchecked(symbols, constants, arguments[0].language)
+        if second is None:
+            return cls.unchecked((operator, *first.symbols), first.constants, first.language)
+        symbols = (operator, *first.symbols, *second.symbols)
+        return cls.unchecked(symbols, first.constants + second.constants, first.language)
 
     # --- identity -----------------------------------------------------------------------------
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -199,7 +209,8 @@ class Expression:
     @property
     def variables(self) -> tuple[int, ...]:
         """Column indices that the formula reads, ascending."""
-        return tuple(sorted({int(s[1:]) for s in self.symbols if s[0] == "x"}))
+        arity = self.language.arity
+        return tuple(sorted({int(s[1:]) for s in self.symbols if s[0] == "x" and s not in arity}))
 
     @property
     def operators(self) -> frozenset[str]:

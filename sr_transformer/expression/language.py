@@ -6,10 +6,12 @@ adding an operator means adding one row.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -20,7 +22,7 @@ C = TypeVar("C")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Operator:
     """One operator of a language.
 
@@ -36,11 +38,23 @@ class Operator:
         ``derivative(value, *arguments)`` returns one array for each argument: the partial
         derivative of the operator with respect to it. ``value`` is the operator's own value.
     sympy : str
-        Expression template in SymPy's names with ``{0}`` and ``{1}`` for the arguments.
+        Expression template in SymPy's names with ``{0}`` and ``{1}`` for the arguments; empty where
+        SymPy has none, which then shows an undefined function.
     python : str
         The same template in NumPy's names (``np`` imported).
     precedence : int
         Binding strength in infix text; 0 for operators written as a function call.
+    aliases : tuple of str
+        Further names of the function in text that is read.
+    spellings : tuple of str
+        The same function of ``a`` and ``b`` in text, by other operators of the language.
+    parity : int
+        ``f(-x) = parity * f(x)`` holds for every x; 0 where it holds for neither 1 nor -1.
+    inverse : str
+        Name of the function g of the language for which ``f(g(x)) = x`` wherever g is defined.
+    domain : tuple of float
+        Closed interval of the first argument on which the value is real, or infinite at a pole,
+        whatever the second argument is.
     """
 
     name: str
@@ -50,6 +64,11 @@ class Operator:
     sympy: str
     python: str
     precedence: int = 0
+    aliases: tuple[str, ...] = ()
+    spellings: tuple[str, ...] = ()
+    parity: int = 0
+    inverse: str = ""
+    domain: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def infix(self) -> bool:
@@ -75,6 +94,8 @@ _COLUMNS = _Columns()
 class Language:
     """The operators that formulas of one kind are written with; it cannot be changed.
 
+    Languages of one name and equal operators are one object, so that ``is`` compares them.
+
     Parameters
     ----------
     name : str
@@ -87,22 +108,33 @@ class Language:
         Every operator by name, in the order of the rows.
     arity : dict of str to int
         Arity by operator name: the hot loops read this and treat all other symbols as leaves.
+    functions : mapping of str to str
+        Operator by each name that means a function in text.
     """
 
-    __slots__ = ("arity", "name", "operators")
-
-    def __init__(self, name: str, rows: Iterable[Operator]) -> None:
-        operators = {row.name: row for row in rows}
-        for attribute, value in (
-            ("name", name),
-            ("operators", MappingProxyType(operators)),
-            ("arity", {name: row.arity for name, row in operators.items()}),
-        ):
-            object.__setattr__(self, attribute, value)
+    __slots__ = ("__weakref__", "arity", "functions", "name", "operators")
 
     name: str
     operators: Mapping[str, Operator]
     arity: dict[str, int]
+    functions: Mapping[str, str]
+
+    def __new__(cls, name: str, rows: Iterable[Operator]) -> Language:
+        operators = {row.name: row for row in rows}
+        self = super().__new__(cls)
+        for attribute, value in (
+            ("name", name),
+            ("operators", MappingProxyType(operators)),
+            ("arity", {row.name: row.arity for row in operators.values()}),
+            ("functions", MappingProxyType({
+                text: row.name
+                for row in operators.values()
+                for text in (row.name, *row.aliases)
+                if text.isidentifier()
+            })),
+        ):  # fmt: skip
+            object.__setattr__(self, attribute, value)
+        return _LANGUAGES.setdefault((name, tuple(operators.values())), self)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(
@@ -113,10 +145,12 @@ class Language:
         return f"Language({self.name!r}: {' '.join(self.operators)})"
 
     def __reduce__(self) -> str | tuple:
-        # Those of this module are found again by name, so that a pickle holds no functions.
+        # What this module holds is found again by name, so that a pickle holds no lambda.
         if globals().get(self.name.upper()) is self:
             return self.name.upper()
-        return Language, (self.name, tuple(self.operators.values()))
+        known = ARITHMETIC.operators
+        rows = [name if known.get(name) is row else row for name, row in self.operators.items()]
+        return _language, (self.name, rows)
 
     def fold(
         self,
@@ -175,6 +209,15 @@ class Language:
         return frozenset(chosen)
 
 
+_LANGUAGES: WeakValueDictionary[tuple, Language] = WeakValueDictionary()
+
+
+def _language(name: str, rows: Iterable[Operator | str]) -> Language:
+    """A language from a pickle, in which operators of ``ARITHMETIC`` go by their names."""
+    known = ARITHMETIC.operators
+    return Language(name, [known[row] if isinstance(row, str) else row for row in rows])
+
+
 def _power_derivative(value: Array, base: Array, exponent: Array) -> tuple[Array, Array]:
     # d/d exponent is value * log(base): undefined for base < 0, where the exponent cannot move,
     # and 0 in the limit where the value is.
@@ -192,47 +235,109 @@ def _minimum_derivative(_: Array, a: Array, b: Array) -> tuple[Array, Array]:
     return first, 1.0 - first
 
 
+_HALF_PI = math.pi / 2
+_NOT_NEGATIVE = (0.0, math.inf)
+
 ARITHMETIC = Language("arithmetic", (
-    Operator("+", 2, np.add, lambda v, a, b: (1.0, 1.0), "({0} + {1})", "({0} + {1})", 1),
-    Operator("-", 2, np.subtract, lambda v, a, b: (1.0, -1.0), "({0} - {1})", "({0} - {1})", 1),
-    Operator("*", 2, np.multiply, lambda v, a, b: (b, a), "({0} * {1})", "({0} * {1})", 2),
     Operator(
-        "/", 2, np.divide, lambda v, a, b: (1.0 / b, -v / b), "({0} / {1})", "({0} / {1})", 2
-    ),
-    Operator("^", 2, np.power, _power_derivative, "({0} ** {1})", "({0} ** {1})", 4),
-    Operator(
-        "max", 2, np.maximum, _maximum_derivative, "Max({0}, {1})", "np.maximum({0}, {1})"
+        "+", 2, np.add, lambda v, a, b: (1.0, 1.0), "({0} + {1})", "({0} + {1})", 1,
+        spellings=("a - -b",),
     ),
     Operator(
-        "min", 2, np.minimum, _minimum_derivative, "Min({0}, {1})", "np.minimum({0}, {1})"
+        "-", 2, np.subtract, lambda v, a, b: (1.0, -1.0), "({0} - {1})", "({0} - {1})", 1,
+        spellings=("a + -b",),
     ),
-    Operator("neg", 1, np.negative, lambda v, a: (-1.0,), "(-{0})", "(-{0})"),
-    Operator("inv", 1, np.reciprocal, lambda v, a: (-v * v,), "(1 / {0})", "(1.0 / {0})"),
-    Operator("square", 1, np.square, lambda v, a: (2.0 * a,), "({0} ** 2)", "np.square({0})"),
     Operator(
-        "cube", 1, lambda a: a * a * a, lambda v, a: (3.0 * a * a,), "({0} ** 3)", "({0} ** 3)"
+        "*", 2, np.multiply, lambda v, a, b: (b, a), "({0} * {1})", "({0} * {1})", 2,
+        spellings=("a / inv(b)",),
     ),
-    Operator("sqrt", 1, np.sqrt, lambda v, a: (0.5 / v,), "sqrt({0})", "np.sqrt({0})"),
-    Operator("exp", 1, np.exp, lambda v, a: (v,), "exp({0})", "np.exp({0})"),
-    Operator("log", 1, np.log, lambda v, a: (1.0 / a,), "log({0})", "np.log({0})"),
-    Operator("sin", 1, np.sin, lambda v, a: (np.cos(a),), "sin({0})", "np.sin({0})"),
-    Operator("cos", 1, np.cos, lambda v, a: (-np.sin(a),), "cos({0})", "np.cos({0})"),
-    Operator("tan", 1, np.tan, lambda v, a: (1.0 + v * v,), "tan({0})", "np.tan({0})"),
+    Operator(
+        "/", 2, np.divide, lambda v, a, b: (1.0 / b, -v / b), "({0} / {1})", "({0} / {1})", 2,
+        spellings=("a * inv(b)",),
+    ),
+    Operator(
+        "^", 2, np.power, _power_derivative, "({0} ** {1})", "({0} ** {1})", 4,
+        aliases=("pow",), domain=_NOT_NEGATIVE,
+    ),
+    # With evaluation SymPy tries to prove which argument is larger, which can take minutes.
+    Operator(
+        "max", 2, np.maximum, _maximum_derivative, "Max({0}, {1}, evaluate=False)",
+        "np.maximum({0}, {1})", aliases=("Max",), spellings=("-min(-a, -b)",),
+    ),
+    Operator(
+        "min", 2, np.minimum, _minimum_derivative, "Min({0}, {1}, evaluate=False)",
+        "np.minimum({0}, {1})", aliases=("Min",), spellings=("-max(-a, -b)",),
+    ),
+    Operator(
+        "neg", 1, np.negative, lambda v, a: (-1.0,), "(-{0})", "(-{0})",
+        spellings=("-1.0 * a", "0.0 - a", "a / -1.0"), parity=-1,
+    ),
+    Operator(
+        "inv", 1, np.reciprocal, lambda v, a: (-v * v,), "(1 / {0})", "(1.0 / {0})",
+        spellings=("1.0 / a", "a ^ -1.0"), parity=-1, inverse="inv",
+    ),
+    Operator(
+        "square", 1, np.square, lambda v, a: (2.0 * a,), "({0} ** 2)", "np.square({0})",
+        spellings=("a * a", "a ^ 2.0"), parity=1, inverse="sqrt",
+    ),
+    Operator(
+        "cube", 1, lambda a: a * a * a, lambda v, a: (3.0 * a * a,), "({0} ** 3)", "({0} ** 3)",
+        spellings=("a * square(a)", "a ^ 3.0"), parity=-1,
+    ),
+    Operator(
+        "sqrt", 1, np.sqrt, lambda v, a: (0.5 / v,), "sqrt({0})", "np.sqrt({0})",
+        spellings=("a ^ 0.5", "exp(0.5 * log(a))"), domain=_NOT_NEGATIVE,
+    ),
+    Operator(
+        "exp", 1, np.exp, lambda v, a: (v,), "exp({0})", "np.exp({0})",
+        spellings=(f"{math.e} ^ a",), inverse="log",
+    ),
+    Operator(
+        "log", 1, np.log, lambda v, a: (1.0 / a,), "log({0})", "np.log({0})",
+        aliases=("ln",), inverse="exp", domain=_NOT_NEGATIVE,
+    ),
+    Operator(
+        "sin", 1, np.sin, lambda v, a: (np.cos(a),), "sin({0})", "np.sin({0})",
+        spellings=(f"cos(a + {-_HALF_PI})", f"cos(a - {_HALF_PI})"), parity=-1, inverse="asin",
+    ),
+    Operator(
+        "cos", 1, np.cos, lambda v, a: (-np.sin(a),), "cos({0})", "np.cos({0})",
+        spellings=(f"sin(a + {_HALF_PI})", f"sin(a - {-_HALF_PI})"), parity=1, inverse="acos",
+    ),
+    Operator(
+        "tan", 1, np.tan, lambda v, a: (1.0 + v * v,), "tan({0})", "np.tan({0})",
+        spellings=("sin(a) / cos(a)",), parity=-1, inverse="atan",
+    ),
     Operator(
         "asin", 1, np.arcsin, lambda v, a: (1.0 / np.sqrt(1.0 - a * a),), "asin({0})",
-        "np.arcsin({0})",
+        "np.arcsin({0})", parity=-1, domain=(-1.0, 1.0),
+        spellings=(f"{_HALF_PI} - acos(a)", "atan(a / sqrt(1.0 - square(a)))"),
     ),
     Operator(
         "acos", 1, np.arccos, lambda v, a: (-1.0 / np.sqrt(1.0 - a * a),), "acos({0})",
-        "np.arccos({0})",
+        "np.arccos({0})", domain=(-1.0, 1.0), spellings=(f"{_HALF_PI} - asin(a)",),
     ),
     Operator(
-        "atan", 1, np.arctan, lambda v, a: (1.0 / (1.0 + a * a),), "atan({0})", "np.arctan({0})"
+        "atan", 1, np.arctan, lambda v, a: (1.0 / (1.0 + a * a),), "atan({0})", "np.arctan({0})",
+        parity=-1,
     ),
-    Operator("sinh", 1, np.sinh, lambda v, a: (np.cosh(a),), "sinh({0})", "np.sinh({0})"),
-    Operator("cosh", 1, np.cosh, lambda v, a: (np.sinh(a),), "cosh({0})", "np.cosh({0})"),
-    Operator("tanh", 1, np.tanh, lambda v, a: (1.0 - v * v,), "tanh({0})", "np.tanh({0})"),
-    Operator("abs", 1, np.abs, lambda v, a: (np.sign(a),), "Abs({0})", "np.abs({0})"),
+    Operator(
+        "sinh", 1, np.sinh, lambda v, a: (np.cosh(a),), "sinh({0})", "np.sinh({0})",
+        spellings=("0.5 * (exp(a) - exp(-a))",), parity=-1,
+    ),
+    Operator(
+        "cosh", 1, np.cosh, lambda v, a: (np.sinh(a),), "cosh({0})", "np.cosh({0})",
+        spellings=("0.5 * (exp(a) + exp(-a))",), parity=1,
+    ),
+    Operator(
+        "tanh", 1, np.tanh, lambda v, a: (1.0 - v * v,), "tanh({0})", "np.tanh({0})",
+        # Not sinh / cosh: both overflow where tanh is 1.
+        spellings=("1.0 - 2.0 / (1.0 + exp(2.0 * a))",), parity=-1,
+    ),
+    Operator(
+        "abs", 1, np.abs, lambda v, a: (np.sign(a),), "Abs({0})", "np.abs({0})",
+        aliases=("Abs",), spellings=("sqrt(square(a))", "max(a, -a)"), parity=1,
+    ),
 ))  # fmt: skip
 """Formulas of real numbers."""
 

@@ -10,25 +10,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import partial, reduce
 
 from sr_transformer.errors import ExpressionError
 from sr_transformer.expression.expression import Expression
-from sr_transformer.expression.language import ARITHMETIC, CONSTANT
+from sr_transformer.expression.language import ARITHMETIC, Language
 
-Node = tuple[list[str], list[float]]
-"""Prefix symbols and constants of a part of a formula."""
-
-_ALIASES = {"pow": "^", "ln": "log", "Abs": "abs", "Max": "max", "Min": "min"}
-_NAMED_NUMBERS = {
+NUMBERS = {
     "pi": math.pi, "inf": math.inf, "Inf": math.inf, "nan": math.nan, "NaN": math.nan,
 }  # fmt: skip
-_FUNCTIONS = {name: name for name in ARITHMETIC.operators if name.isidentifier()} | _ALIASES
-
-RESERVED = frozenset(_FUNCTIONS) | frozenset(_NAMED_NUMBERS)
-"""Names that mean a function or a number in text."""
+"""Names that mean a number in text."""
 
 PLAIN_NAME = re.compile(r"[^\W\d]\w*")
-"""A name that needs no backquotes, unless it is reserved."""
+"""A name that needs no backquotes, unless it means a function or a number."""
 
 _DEFAULT_NAME = re.compile(r"x(0|[1-9][0-9]*)")
 _TOKEN = re.compile(
@@ -38,23 +32,14 @@ _TOKEN = re.compile(
     r"|(?P<quoted>`(?:[^`]|``)*`)"
     r"|(?P<mark>\*\*|[-+*/^(),])"
 )
-# Left binding strengths; a minus sign in front stands between * and ^.
-_BINDING = {"+": 10, "-": 10, "*": 20, "/": 20, "^": 40}
-_MINUS_BINDING = 30
+
+MINUS, POWER = 3, 4
+"""How tightly a minus sign in front and a power bind, on the scale of ``Operator.precedence``."""
 
 
-def join(operator: str, *arguments: Node) -> Node:
-    """Put an operator before its arguments."""
-    symbols, constants = [operator], []
-    for part_symbols, part_constants in arguments:
-        symbols += part_symbols
-        constants += part_constants
-    return symbols, constants
-
-
-def quoted(name: str) -> str:
+def quoted(name: str, language: Language) -> str:
     """A variable name as text shows it: in backquotes where it could be mistaken."""
-    if PLAIN_NAME.fullmatch(name) and name not in RESERVED:
+    if PLAIN_NAME.fullmatch(name) and name not in language.functions and name not in NUMBERS:
         return name
     return "`" + name.replace("`", "``") + "`"
 
@@ -66,9 +51,11 @@ class VariableNames:
     ----------
     names : sequence of str or None
         Names of the columns, in order; ``None`` for ``x0``, ``x1``, ...
+    language : Language
     """
 
-    def __init__(self, names: Sequence[str] | None) -> None:
+    def __init__(self, names: Sequence[str] | None, language: Language) -> None:
+        self.language = language
         self.columns: dict[str, int] | None = None
         if names is not None:
             self.columns = {str(name): i for i, name in enumerate(names)}
@@ -77,27 +64,27 @@ class VariableNames:
                     f"variable names must differ from each other; got {list(names)}."
                 )
 
-    def __contains__(self, name: str) -> bool:
-        if self.columns is None:
-            return _DEFAULT_NAME.fullmatch(name) is not None
-        return name in self.columns
-
-    def symbol(self, name: str) -> str:
-        """The variable symbol of a name that is contained."""
-        return name if self.columns is None else f"x{self.columns[name]}"
+    def get(self, name: str) -> Expression | None:
+        """The column that is meant, if there is one."""
+        if self.columns is not None:
+            column = self.columns.get(name)
+        else:
+            column = int(name[1:]) if _DEFAULT_NAME.fullmatch(name) else None
+        return None if column is None else Expression.variable(column, self.language)
 
     def __str__(self) -> str:
         if self.columns is None:
             return "x0, x1, ..."
-        return ", ".join(map(quoted, self.columns)) or "none"
+        return ", ".join(quoted(name, self.language) for name in self.columns) or "none"
 
 
 class _Reader:
     """A precedence-climbing reader of one text."""
 
-    def __init__(self, text: str, variable_names: Sequence[str] | None) -> None:
+    def __init__(self, text: str, variable_names: Sequence[str] | None, language: Language) -> None:
         self.text = text
-        self.names = VariableNames(variable_names)
+        self.language = language
+        self.names = VariableNames(variable_names, language)
         self.tokens = self._split()
         self.position = 0
 
@@ -131,26 +118,25 @@ class _Reader:
         kind, text, _ = self.tokens[self.position]
         return ("^" if text == "**" else text) if kind == "mark" else ""
 
-    def read(self) -> Node:
-        formula = self.formula(0)
+    def read(self) -> Expression:
+        formula = self.formula()
         kind, text, start = self.tokens[self.position]
         if kind != "end":
             raise self.fail(repr(text), start, "expected an operator + - * / ^ or the end.")
         return formula
 
-    def formula(self, least: int) -> Node:
+    def formula(self, least: int = 1) -> Expression:
         """Read a formula whose operators bind at least as strongly as ``least``."""
         left = self.operand()
         while True:
-            operator = self.mark
-            binding = _BINDING.get(operator, -1)
-            if binding < least:
+            operator = self.language.operators.get(self.mark)
+            if operator is None or operator.precedence < least:
                 return left
             self.position += 1
-            right = self.formula(binding if operator == "^" else binding + 1)
-            left = join(operator, left, right)
+            right = self.formula(operator.precedence + (operator.precedence != POWER))
+            left = Expression.joined(operator.name, left, right)
 
-    def operand(self) -> Node:
+    def operand(self) -> Expression:
         kind, text, start = self.tokens[self.position]
         self.position += 1
         if kind == "number":
@@ -162,17 +148,17 @@ class _Reader:
         if kind == "quoted":
             return self.variable(text[1:-1].replace("``", "`"), start)
         if text == "(":
-            inner = self.formula(0)
+            inner = self.formula()
             self.expect(")")
             return inner
         if text == "+":
-            return self.formula(_MINUS_BINDING)
+            return self.formula(MINUS)
         if text == "-":
             return self.negative()
         found = repr(text) if text else "the end"
         raise self.fail(found, start, "expected a number, a variable, a function or '('.")
 
-    def negative(self) -> Node:
+    def negative(self) -> Expression:
         kind, text, start = self.tokens[self.position]
         after = self.tokens[self.position + 1][1] if kind != "end" else ""
         if after not in ("^", "**"):
@@ -182,55 +168,55 @@ class _Reader:
             if kind == "name" and after != "(" and self.is_number(text):
                 self.position += 1
                 return self.named(text, start, -1.0)
-        return join("neg", self.formula(_MINUS_BINDING))
+        return Expression.joined("neg", self.formula(MINUS))
 
-    def number(self, text: str, start: int, sign: float) -> Node:
+    def number(self, text: str, start: int, sign: float) -> Expression:
         value = float(text.replace("f", "e"))  # 1.5f0 is Julia's 32-bit number
         if math.isinf(value):
             raise self.fail(text, start, "numbers must be below 1.8e308.")
-        constant = [CONSTANT], [sign * value]
+        constant = Expression.number(sign * value, self.language)
         kind, following, begin = self.tokens[self.position]
         if begin != start + len(text) or not (kind in ("name", "quoted") or following == "("):
             return constant
         if text == "0" and following[0] == "x":
             raise self.fail(text + following, start, "write 0 * x for a product with zero.")
-        return join("*", constant, self.formula(_BINDING["^"]))
+        return Expression.joined("*", constant, self.formula(POWER))
 
     def is_number(self, name: str) -> bool:
-        return name in _NAMED_NUMBERS and name not in self.names
+        return name in NUMBERS and self.names.get(name) is None
 
-    def named(self, name: str, start: int, sign: float) -> Node:
+    def named(self, name: str, start: int, sign: float) -> Expression:
         if self.is_number(name):
-            return [CONSTANT], [sign * _NAMED_NUMBERS[name]]
+            return Expression.number(sign * NUMBERS[name], self.language)
         return self.variable(name, start)
 
-    def variable(self, name: str, start: int) -> Node:
-        if name in self.names:
-            return [self.names.symbol(name)], []
-        hint = " A function needs its argument in parentheses." if name in _FUNCTIONS else ""
+    def variable(self, name: str, start: int) -> Expression:
+        column = self.names.get(name)
+        if column is not None:
+            return column
+        function = name in self.language.functions
+        hint = " A function needs its argument in parentheses." if function else ""
         raise self.fail(f"the name {name!r}", start, f"variables are: {self.names}.{hint}")
 
-    def call(self, name: str, start: int) -> Node:
-        function = _FUNCTIONS.get(name)
+    def call(self, name: str, start: int) -> Expression:
+        functions = self.language.functions
+        function = functions.get(name)
         if function is None:
             raise self.fail(
-                f"the function {name!r}", start, f"functions are: {', '.join(_FUNCTIONS)}."
+                f"the function {name!r}", start, f"functions are: {', '.join(functions)}."
             )
         self.position += 1
-        arguments = [self.formula(0)]
+        arguments = [self.formula()]
         while self.mark == ",":
             self.position += 1
-            arguments.append(self.formula(0))
+            arguments.append(self.formula())
         self.expect(")")
-        arity, n = ARITHMETIC.arity[function], len(arguments)
+        arity, n = self.language.arity[function], len(arguments)
         if function in ("max", "min") and n > 2:  # Julia and SymPy take any number
-            first = join(function, arguments[0], arguments[1])
-            for argument in arguments[2:]:
-                first = join(function, first, argument)
-            return first
+            return reduce(partial(Expression.joined, function), arguments)
         if n != arity:
             raise self.fail(f"{n} arguments for {name!r}", start, f"it takes {arity}.")
-        return join(function, *arguments)
+        return Expression.joined(function, *arguments)
 
     def expect(self, mark: str) -> None:
         kind, text, start = self.tokens[self.position]
@@ -240,18 +226,21 @@ class _Reader:
         self.position += 1
 
 
-def parse(text: str, variable_names: Sequence[str] | None = None) -> Expression:
+def parse(
+    text: str, variable_names: Sequence[str] | None = None, language: Language = ARITHMETIC
+) -> Expression:
     """Read a formula from text.
 
     Parameters
     ----------
     text : str
         Infix text as :func:`to_text`, PySR or Python with ``**`` write it. Functions are the named
-        operators of the operator table and ``pow``, ``ln``, ``Abs``, ``Max``, ``Min``; ``pi``,
+        operators of the language and their aliases, such as ``pow``, ``ln``, ``Abs``; ``pi``,
         ``inf`` and ``nan`` are numbers. Names that hold other characters, or mean a function or
         number, stand in backquotes, in which a backquote is doubled.
     variable_names : sequence of str, optional
         Names of the columns, in order; ``x0``, ``x1``, ... by default.
+    language : Language
 
     Raises
     ------
@@ -261,9 +250,8 @@ def parse(text: str, variable_names: Sequence[str] | None = None) -> Expression:
     if not isinstance(text, str):
         raise ExpressionError(f"a formula is read from a str; got {type(text).__name__}.")
     try:
-        symbols, constants = _Reader(text, variable_names).read()
+        return _Reader(text, variable_names, language).read()
     except RecursionError:
         raise ExpressionError(
             f"the formula of {len(text)} characters is nested too deeply to be read."
         ) from None
-    return Expression.unchecked(tuple(symbols), tuple(constants))

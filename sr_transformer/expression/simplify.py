@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache, partial
 
 from sr_transformer.expression.canonical import (
     NAMED_POWERS,
     Node,
     UndefinedConstant,
     add,
+    apply,
     call,
     extremum,
     multiply,
@@ -17,20 +19,23 @@ from sr_transformer.expression.canonical import (
     variable,
 )
 from sr_transformer.expression.expression import Expression
+from sr_transformer.expression.language import ARITHMETIC, Language, Operator
 
 
 def simplify(formula: Expression) -> Expression:
     """Return the canonical spelling of a formula (see the module's text).
 
     A formula whose constants fold to an infinity or nan, or underflow, is returned as it is.
+    Sums, products and powers have rules where the language holds all operators of ``ARITHMETIC``,
+    which the result may need; in any other, constants are folded.
     """
     symbols: list[str] = []
     constants: list[float] = []
     try:
-        _emit(to_node(formula), symbols, constants)
+        _emit(_to_node(formula), symbols, constants)
     except UndefinedConstant:
         return formula
-    return Expression.unchecked(tuple(symbols), tuple(constants))
+    return Expression.unchecked(tuple(symbols), tuple(constants), formula.language)
 
 
 class _Sum(list):
@@ -41,18 +46,14 @@ class _Product(list):
     """``(base, exponent)`` pairs of a product that may still grow; exponents are whole."""
 
 
-def to_node(formula: Expression) -> Node:
+def _to_node(formula: Expression) -> Node:
     """Convert a formula to canonical nodes.
 
     Neighbouring sums are collected and put in order once, when something else takes them up, and
     so are products: most of the work is in the putting in order.
     """
-    return _closed(formula.fold(number, variable, _operation))
-
-
-def _operation(name: str, *parts: Node | _Sum | _Product) -> Node | _Sum | _Product:
-    rule = _RULES.get(name)
-    return call(name, _closed(*parts)) if rule is None else rule(*parts)
+    rules = _rules(formula.language)
+    return _closed(formula.fold(number, variable, lambda name, *parts: rules[name](*parts)))
 
 
 def _closed(part: Node | _Sum | _Product) -> Node:
@@ -73,24 +74,40 @@ def _negated(part: Node | _Sum | _Product) -> list[tuple[Node, float]]:
     return [(term, -c) for term, c in _terms(part)]
 
 
-def _raised(part: Node | _Sum | _Product, exponent: float) -> _Product:
+def _raised(exponent: float, part: Node | _Sum | _Product) -> _Product:
     return _Product([(base, p * exponent) for base, p in _factors(part)])
 
 
-_RULES: dict[str, Callable[..., Node | _Sum | _Product]] = {
+Rule = Callable[..., "Node | _Sum | _Product"]
+
+_ARITHMETIC_RULES: dict[str, Rule] = {
     "+": lambda a, b: _Sum(_terms(a) + _terms(b)),
     "-": lambda a, b: _Sum(_terms(a) + _negated(b)),
     "*": lambda a, b: _Product(_factors(a) + _factors(b)),
-    "/": lambda a, b: _Product(_factors(a) + _raised(b, -1.0)),
+    "/": lambda a, b: _Product(_factors(a) + _raised(-1.0, b)),
     "^": lambda a, b: power(_closed(a), _closed(b)),
     "max": lambda a, b: extremum("max", _closed(a), _closed(b)),
     "min": lambda a, b: extremum("min", _closed(a), _closed(b)),
     "neg": lambda a: _Sum(_negated(a)),
-    "inv": lambda a: _raised(a, -1.0),
-    "square": lambda a: _raised(a, 2.0),
-    "cube": lambda a: _raised(a, 3.0),
+    "inv": partial(_raised, -1.0),
+    "square": partial(_raised, 2.0),
+    "cube": partial(_raised, 3.0),
     "sqrt": lambda a: multiply([(_closed(a), 0.5)]),
 }
+
+
+@lru_cache
+def _rules(language: Language) -> dict[str, Rule]:
+    """What each operator of a language makes of its arguments."""
+    known = ARITHMETIC.operators.items() <= language.operators.items()
+    rules = {name: _rule(row, known) for name, row in language.operators.items()}
+    return rules | _ARITHMETIC_RULES if known else rules
+
+
+def _rule(row: Operator, known: bool) -> Rule:
+    if known and row.arity == 1:
+        return lambda a: call(row, _closed(a))
+    return lambda *parts: apply(row, *map(_closed, parts))
 
 
 # --- back to prefix -------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ is that of one of them, whatever the variables are called and whatever the const
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import lru_cache
 from importlib.resources import files
 from itertools import pairwise
@@ -25,10 +24,10 @@ def skeleton(expression: Expression) -> str:
     does not, too much is held out rather than too little. Exponents belong to the key, and so does
     how often each variable occurs.
     """
-    occurrences: Counter[int] = Counter()
+    occurrences: dict[int, int] = {}
 
     def variable(column: int) -> tuple[str, list[str]]:
-        occurrences[column] += 1
+        occurrences[column] = occurrences.get(column, 0) + 1
         return "v", []
 
     root = expression.fold(lambda value: (f"c{value:.6g}", []), variable, _joined)
