@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sr_transformer.evaluation.recovery import COLUMNS, Evaluation, Row
 from sr_transformer.expression.language import ARITHMETIC, DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.model.checkpoint import LoadedModel, write_atomically
-from sr_transformer.model.statistics import n_column_statistics, n_table_statistics
+from sr_transformer.model.statistics import statistics_sizes
 from sr_transformer.prior.holdout import held_out_suites
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def write_card(path: Path, model: LoadedModel, evaluation: Evaluation) -> None:
 def _card(model: LoadedModel, evaluation: Evaluation) -> str:
     metadata = model.metadata
     sizes, columns = metadata["config"], metadata["columns"]
-    of_column, of_table = n_column_statistics(columns), n_table_statistics(columns)
+    of_column, of_table = statistics_sizes(columns)
     described = "The prior is described in the release that had this version of it."
     prior = _PRIOR.get(metadata["prior_version"], described)
     by_default = DEFAULT_BINARY + DEFAULT_UNARY

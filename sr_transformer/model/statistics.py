@@ -14,6 +14,8 @@ Shapes: B tables, N rows, C columns, K functions of a column, P terms, Y targets
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,48 +25,36 @@ from sr_transformer.model.prompt import Prompt
 _LARGEST = 1e3  # of a value, a reciprocal or an exponential
 _RATES = (-3.0, -1.0, -0.3, 0.3, 1.0, 3.0)  # of the exponentials
 _FREQUENCIES = tuple(0.5 * 1.33**i for i in range(12))  # of the waves: 0.5 to 11.5
-_N_FUNCTIONS = 12 + len(_RATES)
 _VALUE, _LOG, _SQUARE, _INVERSE = 0, 1, 2, 3  # places in the lists of functions
-_N_TARGETS = 6
 _TAKEN_AWAY = 2  # best terms, one after the other
 _FOR_TARGETS = 3  # for the first targets: y, log|y|, 1 / y
-_N_RESIDUALS = 2  # of y on the columns, and of their logarithms
 _RIDGE = 1e-4
 _SURE = 1e-6  # correlations this close to one are one
 _NOTHING = 1e-3  # share of a spread: less is rounding, or says nothing new
 
-_CHANNELS = _N_TARGETS + _N_RESIDUALS + 2 * _TAKEN_AWAY * _FOR_TARGETS
 _BASES = (_VALUE, _LOG, _SQUARE, _INVERSE)  # of the least squares on all columns
 _SOLVED = 4  # targets of these
 
 
-def n_correlations(n_columns: int) -> int:
-    """Numbers of a column that are correlations of its terms, or say which were taken away."""
-    return _CHANNELS * (_N_FUNCTIONS + 3 * n_columns)
+@cache
+def statistics_sizes(n_columns: int) -> tuple[int, int]:
+    """How many numbers describe a column and a table: F and G."""
+    rows = torch.ones(1, 1, n_columns + 1, dtype=torch.float32, device="cpu")
+    columns, whole = table_statistics(Prompt(rows, rows[:, 0, 1:] > 0.0))
+    return columns.shape[-1], whole.shape[-1]
 
 
-def n_column_statistics(n_columns: int) -> int:
-    """Numbers that describe a column, F; the correlations come first."""
-    others = _N_RESIDUALS * len(_FREQUENCIES) + 2 * _N_FUNCTIONS + len(_BASES) * _SOLVED + 3
-    return n_correlations(n_columns) + n_columns + others
-
-
-def n_table_statistics(n_columns: int) -> int:
-    """Numbers that describe a table, G."""
-    targets = 2 * _N_TARGETS + 2 * len(_BASES) * _SOLVED + _TAKEN_AWAY * _FOR_TARGETS
-    return targets + 4 + n_columns
-
-
+@torch.no_grad()
 def table_statistics(prompt: Prompt) -> tuple[Tensor, Tensor]:
     """Describe each column and the whole of some tables of finite numbers.
 
     Returns
     -------
     columns : Tensor of float32, shape (B, C, F)
-        Zero where the column is absent.
+        Zero where the column is absent. Correlations come first, 20 for each of its terms.
     whole : Tensor of float32, shape (B, G)
     """
-    with torch.no_grad(), torch.autocast(prompt.rows.device.type, enabled=False):
+    with torch.autocast(prompt.rows.device.type, enabled=False):
         return _statistics(prompt.rows, prompt.present.float())
 
 

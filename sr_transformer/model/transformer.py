@@ -20,11 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sr_transformer.model.prompt import Prompt
-from sr_transformer.model.statistics import (
-    n_column_statistics,
-    n_table_statistics,
-    table_statistics,
-)
+from sr_transformer.model.statistics import statistics_sizes, table_statistics
 from sr_transformer.model.vocabulary import N_VARIABLES, Vocabulary
 
 _CELL_FEATURES = 32 + 4
@@ -220,9 +216,10 @@ class Hints(nn.Module):
     def __init__(self, c: ModelConfig) -> None:
         super().__init__()
         width = c.encoder_width
-        self.column = nn.Linear(n_column_statistics(c.n_columns), width, bias=False)
+        of_column, of_table = statistics_sizes(c.n_columns)
+        self.column = nn.Linear(of_column, width, bias=False)
         self.names = nn.Parameter(torch.randn(c.n_columns, width) * 0.5)
-        self.table = nn.Linear(n_table_statistics(c.n_columns), width)
+        self.table = nn.Linear(of_table, width)
         self.norms = nn.ModuleList(Norm(width) for _ in range(2))
         self.feed = FeedForward(width, c.encoder_expansion)
 
@@ -307,21 +304,23 @@ class DecoderLayer(nn.Module):
         self.cross = Attention(c.width, c.encoder_width, c.head_width)
         self.feed = FeedForward(c.width, c.expansion)
 
+    def _look_back(self, x: Tensor, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of the tokens themselves."""
+        normed = self.norms[0](x)
+        q = self.attention.heads(self.attention.query(normed))
+        k, v = self.attention.keys_values(normed)
+        return rotate(q, angles), rotate(k, angles), v
+
     def forward(self, x: Tensor, memory: Tensor, angles: Tensor) -> Tensor:
         """Update all tokens (B, T, D) at once, each seeing only those before it."""
-        normed = self.norms[0](x)
-        q = rotate(self.attention.heads(self.attention.query(normed)), angles)
-        k, v = self.attention.keys_values(normed)
-        x = x + self.attention.merge(attend(q, rotate(k, angles), v, causal=True))
+        x = x + self.attention.merge(attend(*self._look_back(x, angles), causal=True))
         x = x + self.cross(self.norms[1](x), memory)
         return x + self.feed(self.norms[2](x))
 
     def step(self, x: Tensor, cache: Cache, layer: int, angles: Tensor) -> Tensor:
         """Update the newest token (S, 1, D) and remember its key and value."""
-        normed = self.norms[0](x)
-        q = rotate(self.attention.heads(self.attention.query(normed)), angles)
-        k, v = self.attention.keys_values(normed)
-        k, v = cache.remember(layer, rotate(k, angles), v)
+        q, k, v = self._look_back(x, angles)
+        k, v = cache.remember(layer, k, v)
         x = x + self.attention.merge(attend(q, k, v))
 
         q = self.cross.heads(self.cross.query(self.norms[1](x)))  # (S, H, 1, W)

@@ -50,8 +50,12 @@ class Grammar:
         tokens = np.array(vocabulary.tokens)
         self._arity = vocabulary.arity
         self._is_constant = vocabulary.kind == Vocabulary.NUMBER
-        self._is_power = tokens == "^"
         self._eos = Vocabulary.EOS
+
+        # What the arguments of an operator may be; a leaf has none.
+        power = tokens == "^"
+        self._first = np.where(power, _NOT_CONSTANT, _FIRST)
+        self._last = np.where(power, _EXPONENT, np.where(self._arity == 2, _ANY, _NOT_CONSTANT))
 
         is_operator = vocabulary.kind == Vocabulary.OPERATOR
         is_variable = vocabulary.kind == Vocabulary.VARIABLE
@@ -100,20 +104,15 @@ class Grammar:
         rows = np.flatnonzero(self._open > 0)
         token = chosen[rows]
         top = self._open[rows] - 1
-        arity = self._arity[token]
         self._size[rows] += 1
 
         # A constant as the first of two arguments: the second, just below, must not be one too.
         first = rows[self._is_constant[token] & (self._slots[rows, top] == _FIRST)]
         self._slots[first, self._open[first] - 2] = _NOT_CONSTANT
 
-        unary, binary, power = arity == 1, arity == 2, self._is_power[token]
-        self._slots[rows[unary], top[unary]] = _NOT_CONSTANT
-        self._slots[rows[binary], top[binary]] = _ANY
-        self._slots[rows[binary], top[binary] + 1] = _FIRST
-        self._slots[rows[power], top[power]] = _EXPONENT
-        self._slots[rows[power], top[power] + 1] = _NOT_CONSTANT
-        self._open[rows] += arity - 1
+        self._slots[rows, top] = self._last[token]
+        self._slots[rows, top + 1] = self._first[token]
+        self._open[rows] += self._arity[token] - 1
 
     def keep(self, index: Array) -> None:
         """Go on with these samples only."""

@@ -6,8 +6,6 @@ since then in which the loop of the first process stood still because no batch w
 
 from __future__ import annotations
 
-import csv
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,25 +25,21 @@ class Log:
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
-        rows: list[dict[str, str]] = []
-        if path.is_file() and step > 0:
-            with open(path, newline="") as file:
-                rows = [r for r in csv.DictReader(file) if _step_of(r) <= step]
-
-        def write(temporary: Path) -> None:
-            with open(temporary, "w", newline="") as file:
-                writer = csv.DictWriter(file, LOG_COLUMNS, extrasaction="ignore")
-                writer.writeheader()
-                writer.writerows(rows)
-
-        write_atomically(path, write)
+        before = path.read_text().splitlines()[1:] if path.is_file() and step > 0 else []
+        # The last line of a killed process may be torn.
+        numbers = (line.partition(",")[0] for line in before)
+        kept = [
+            line for line, n in zip(before, numbers, strict=True) if n.isdigit() and int(n) <= step
+        ]
+        text = "\n".join((",".join(LOG_COLUMNS), *kept, ""))
+        write_atomically(path, lambda temporary: temporary.write_text(text))
 
     def write(self, row: dict[str, float]) -> None:
         """Append one row."""
-        with open(self.path, "a", newline="") as file:
-            text = {key: f"{value:.6g}" for key, value in row.items()}
-            text |= {"step": str(row["step"]), "examples": str(row["examples"])}
-            csv.DictWriter(file, LOG_COLUMNS, restval="").writerow(text)
+        cells = (row.get(name, "") for name in LOG_COLUMNS)
+        text = (f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in cells)
+        with open(self.path, "a") as file:
+            file.write(",".join(text) + "\n")
 
 
 class Pace:
@@ -70,10 +64,3 @@ class Pace:
             "examples_per_second": (examples - self._examples) / passed,
             "data_wait": self._waited / passed,
         }
-
-
-def _step_of(row: dict[str, str]) -> float:
-    try:
-        return int(row["step"])
-    except (TypeError, ValueError):
-        return math.inf  # the last line of a killed process may be torn

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.training.config import Progress, accelerator_of, default_data
@@ -83,21 +84,11 @@ def measure_speed(
             workers=workers, device=device, data=data, log_every=5, validate_every=10**9,
             validation_examples=8, checkpoint_seconds=float("inf"), report=watch,
         )  # fmt: skip
-    trained, data_wait = _pace(rows)
+    passed = np.diff([row["seconds"] for row in rows])  # without the first row: it holds the start
+    trained = (rows[-1]["examples"] - rows[0]["examples"]) / passed.sum()
+    data_wait = np.average([row["data_wait"] for row in rows[1:]], weights=passed)
     data = data or default_data(accelerator_of(device), processes or 1)
-    return Speed(_generator(seconds * _GENERATOR_SHARE, data), trained, data_wait)
-
-
-def _pace(rows: list[dict[str, float]]) -> tuple[float, float]:
-    """Examples a second and share of waiting, without the first row, which holds the start."""
-    n_examples = passed = waited = 0.0
-    for before, row in pairwise(rows):
-        n = row["examples"] - before["examples"]
-        seconds = n / row["examples_per_second"]
-        n_examples += n
-        passed += seconds
-        waited += row["data_wait"] * seconds
-    return n_examples / passed, waited / passed
+    return Speed(_generator(seconds * _GENERATOR_SHARE, data), trained, float(data_wait))
 
 
 def _generator(seconds: float, config: DataConfig) -> float:
