@@ -39,7 +39,7 @@ def test_a_formula_reads_back_from_its_tokens():
     ids = VOCABULARY.encode(formula)
     assert ids[-1] == Vocabulary.EOS
     assert VOCABULARY.decode(ids) == formula
-    assert VOCABULARY.decode([Vocabulary.BOS, *ids, Vocabulary.PAD]) == formula
+    assert VOCABULARY.decode([*ids, Vocabulary.PAD]) == formula
 
 
 def test_every_operator_and_every_constant_token_reads_back():
@@ -175,7 +175,10 @@ def random_inputs(n_tables, n_rows, n_columns=3, n_tokens=9, seed=0):
 
 
 def test_presets_have_the_sizes_that_their_names_promise():
-    sizes = {name: Transformer(config).n_parameters / 1e6 for name, config in PRESETS.items()}
+    sizes = {
+        name: sum(p.numel() for p in Transformer(config).parameters()) / 1e6
+        for name, config in PRESETS.items()
+    }
     assert sizes["tiny"] < 0.3
     assert 2.5 < sizes["small"] < 4.5
     assert 9 < sizes["base"] < 16
@@ -338,6 +341,12 @@ def test_a_missing_checkpoint_is_named(tmp_path):
 def test_a_damaged_checkpoint_is_named(saved):
     saved.write_bytes(saved.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="damaged"):
+        load_model(saved, "cpu")
+
+
+def test_a_file_of_others_is_refused(saved):
+    save_file(load_file(saved), saved, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match="not written by `sr-transformer train`"):
         load_model(saved, "cpu")
 
 

@@ -173,30 +173,14 @@ def _load(path: Path, device: str, _modified: int) -> LoadedModel:
                 )
     try:
         with safe_open(path, framework="pt") as file:
-            text = file.metadata() or {}
+            texts = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} cannot be read as safetensors ({error}); {damaged}"
         ) from error
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"{path} holds nan or infinite weights in {name}; {damaged}")
-    metadata = _read_metadata(path, text)
-    vocabulary = Vocabulary(metadata["tokens"])
     try:
-        sizes = {"n_tokens": len(vocabulary), "n_columns": metadata["columns"]}
-        network = Transformer.holding(ModelConfig(**metadata["config"], **sizes), tensors)
-    except (TypeError, RuntimeError) as error:
-        raise CheckpointError(
-            f"the weights in {path} do not fit the sizes in its metadata: {error}"
-        ) from error
-    return LoadedModel(network.to(device), vocabulary, metadata, path)
-
-
-def _read_metadata(path: Path, text: dict[str, str]) -> dict[str, Any]:
-    try:
-        metadata = {key: json.loads(value) for key, value in text.items()}
+        metadata = {key: json.loads(text) for key, text in texts.items()}
     except json.JSONDecodeError:
         metadata = {}
     version = metadata.get("format_version", FORMAT_VERSION)
@@ -211,4 +195,15 @@ def _read_metadata(path: Path, text: dict[str, str]) -> dict[str, Any]:
             f"{path} has no {', '.join(sorted(missing))} in its metadata: it was not written by "
             "`sr-transformer train`."
         )
-    return metadata
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{path} holds nan or infinite weights in {name}; {damaged}")
+    vocabulary = Vocabulary(metadata["tokens"])
+    try:
+        sizes = {"n_tokens": len(vocabulary), "n_columns": metadata["columns"]}
+        network = Transformer.holding(ModelConfig(**metadata["config"], **sizes), tensors)
+    except (TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"the weights in {path} do not fit the sizes in its metadata: {error}"
+        ) from error
+    return LoadedModel(network.to(device), vocabulary, metadata, path)

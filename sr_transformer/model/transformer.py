@@ -423,11 +423,6 @@ class Transformer(nn.Module):
         nn.init.normal_(self.embedding.weight)
         nn.init.normal_(self.head.weight, std=0.02)
 
-    @property
-    def n_parameters(self) -> int:
-        """Number of weights."""
-        return sum(p.numel() for p in self.parameters())
-
     def encode(self, prompt: Prompt) -> Tensor:
         """Read tables: the memory (B, M, E)."""
         return self.encoder(prompt)

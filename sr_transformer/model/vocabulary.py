@@ -32,9 +32,8 @@ class Vocabulary:
 
     Every token says itself what it is: ``<pad>``, ``<bos>`` and ``<eos>`` come first, variables are
     ``x0``, ``x1``, ..., constants are numbers with six digits, all others name operators. So a
-    checkpoint that carries its list can be read whatever operators came and went since: those
-    without a token are not written by its network, and a token whose operator the language does
-    not have is known and never used.
+    checkpoint with its list is read whatever operators came and went: its network does not write
+    those that have no token, and a token that is no operator of the language is never used.
 
     Parameters
     ----------
@@ -66,24 +65,20 @@ class Vocabulary:
         self.language = language
         if self.tokens[:3] != _SPECIAL or len(set(self.tokens)) < len(self.tokens):
             raise CheckpointError(
-                f"a list of {len(self.tokens)} tokens begins with {', '.join(self.tokens[:3])} and "
-                f"holds {len(set(self.tokens))} different ones; it has to begin with "
+                f"a list of tokens begins with {', '.join(self.tokens[:3])}; it has to begin with "
                 f"{', '.join(_SPECIAL)}, and no token may occur twice."
             )
         self.values = np.array([_value(token) for token in self.tokens])
-        self.kind, self.arity = np.array([self._describe(token) for token in self.tokens]).T
-        self._of_value = {value: i for i, value in enumerate(self.values) if value == value}
-        used = np.isin(self.kind, (self.OPERATOR, self.VARIABLE))
-        self._ids = {self.tokens[i]: int(i) for i in np.flatnonzero(used)}
-
-    def _describe(self, token: str) -> tuple[int, int]:
-        if token in _SPECIAL:
-            return self.SPECIAL, -1
-        if token in self.language.arity:
-            return self.OPERATOR, self.language.arity[token]
-        if re.fullmatch(r"x\d+", token):
-            return self.VARIABLE, 0
-        return (self.FOREIGN, -1) if math.isnan(_value(token)) else (self.NUMBER, 0)
+        self.kind = np.where(np.isnan(self.values), self.FOREIGN, self.NUMBER)
+        self.kind[:3] = self.SPECIAL
+        self.arity = np.where(self.kind == self.NUMBER, 0, -1)
+        self._ids: dict[str, int] = {}
+        for i, token in enumerate(self.tokens):
+            if token in language.arity or re.fullmatch(r"x\d+", token):
+                self.kind[i] = self.OPERATOR if token in language.arity else self.VARIABLE
+                self.arity[i] = language.arity.get(token, 0)
+                self._ids[token] = i
+        self._of_value = {x: i for i, x in enumerate(self.values.tolist()) if not math.isnan(x)}
 
     @classmethod
     @cache
@@ -147,8 +142,6 @@ class Vocabulary:
         for i in map(int, ids):
             if i == self.EOS:
                 break
-            if i == self.BOS:
-                continue
             if self.kind[i] == self.NUMBER:
                 symbols.append(CONSTANT)
                 constants.append(float(self.values[i]))

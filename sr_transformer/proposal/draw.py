@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITHMETIC
 from sr_transformer.model.prompt import Prompt
 from sr_transformer.prior.stream import MAX_VARIABLES, ExampleStream
 from sr_transformer.proposal.grammar import Grammar
@@ -178,9 +177,7 @@ class PriorSampler:
     """Formulas from the prior, whatever the table holds: the baseline without a model."""
 
     n_columns, n_rows = MAX_VARIABLES, 256
-
-    def __init__(self) -> None:
-        self._table_columns = 0
+    _table_columns = 0
 
     def read(self, X: Array, y: Array) -> None:
         """Note how many columns the table has."""
@@ -199,13 +196,10 @@ class PriorSampler:
         drawn: Counter[Expression] = Counter()
         while drawn.total() < n:
             formula = stream.formula()
-            used = formula.variables
-            if len(used) > self._table_columns or len(formula.symbols) > maxsize:
-                continue
-            if not formula.operators <= operators:
-                continue
-            columns = random_state.choice(self._table_columns, len(used), replace=False)
-            names = {f"x{old}": f"x{new}" for old, new in zip(used, columns, strict=True)}
-            symbols = [s if s in ARITHMETIC.arity else names.get(s, s) for s in formula.symbols]
-            drawn[Expression(symbols, formula.constants)] += 1
+            used, fits = formula.variables, formula.operators <= operators
+            if fits and len(used) <= self._table_columns and len(formula.symbols) <= maxsize:
+                columns = random_state.choice(self._table_columns, len(used), replace=False)
+                names = {f"x{old}": f"x{new}" for old, new in zip(used, columns, strict=True)}
+                symbols = [names.get(symbol, symbol) for symbol in formula.symbols]
+                drawn[Expression(symbols, formula.constants)] += 1
         return drawn

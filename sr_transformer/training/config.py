@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import time
+import timeit
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -63,22 +63,11 @@ class TrainingConfig:
         return int(sequence.generate_state(1, np.uint64)[0])
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands; handed to ``report``.
-
-    Attributes
-    ----------
-    row : dict
-        The latest row of the log.
-    fraction : float
-        Share of the run that is done.
-    seconds_left : float
-    cooling_down, finished : bool
-    """
+class Progress(NamedTuple):
+    """Where a run stands, with the latest row of the log; handed to ``report``."""
 
     row: dict[str, float]
-    fraction: float
+    fraction: float  # of the run that is done
     seconds_left: float
     cooling_down: bool
     finished: bool
@@ -116,11 +105,9 @@ def fastest_precision(accelerator: str) -> str:
     """
     if accelerator == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
+
+    def seconds(dtype: torch.dtype) -> float:
         a = torch.ones(512, 512, dtype=dtype)
-        for _ in range(3):
-            start = time.perf_counter()
-            a @ a
-            seconds[dtype] = min(seconds.get(dtype, math.inf), time.perf_counter() - start)
-    return "bf16-mixed" if seconds[torch.bfloat16] < 0.7 * seconds[torch.float32] else "32-true"
+        return min(timeit.repeat(lambda: a @ a, number=1, repeat=3))
+
+    return "bf16-mixed" if seconds(torch.bfloat16) < 0.7 * seconds(torch.float32) else "32-true"

@@ -192,13 +192,9 @@ def feed(
 
 
 def _work(
-    connection: Connection,
-    seed: int,
-    chunks: range,
-    config: DataConfig,
-    vocabulary: Vocabulary,
-    n_ranks: int,
-) -> None:
+    connection: Connection, seed: int, chunks: range, config: DataConfig,
+    vocabulary: Vocabulary, n_ranks: int,
+) -> None:  # fmt: skip
     """Make the chunks of one worker; sending waits until the last one was taken."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer ends its workers itself
     if hasattr(os, "nice"):

@@ -118,14 +118,13 @@ def train(
     resume : bool, default=True
         Go on where the directory holds a run. ``False`` refuses to touch such a directory.
     start_from : str or Path, optional
-        Begin a new run with the weights of a model, ``"default"`` or the path of a safetensors
-        file of the same preset. The optimizer and the warm-up begin anew, the examples are others,
-        and the number of examples seen goes on from the model's.
+        Begin a new run with the weights and tokens of a model of the same preset: its name in the
+        package, or the path of a safetensors file. The optimizer and the warm-up begin anew, the
+        examples are others, and the number of examples seen goes on from the model's.
     processes : int, optional
         Copies of the network that share each step (data parallel, by Fabric's ``ddp`` launcher,
         which runs the command of this process again for each): by default all GPUs, or one on a
-        CPU. On two idle cores two processes of one thread and one of two threads learn equally
-        fast: 171 and 165 examples a second of ``small``, where runs differ by a tenth and more.
+        CPU, where two processes of one thread learn as fast as one of two threads.
     threads : int, optional
         CPU threads of torch in each process.
     workers : int, default=1
@@ -239,13 +238,9 @@ class _Run:
 
     def __init__(
         self,
-        directory: Path,
-        config: TrainingConfig,
-        device: str,
-        processes: int | None,
-        resume: bool,
-        start: LoadedModel | None,
-    ) -> None:
+        directory: Path, config: TrainingConfig, device: str, processes: int | None,
+        resume: bool, start: LoadedModel | None,
+    ) -> None:  # fmt: skip
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.checkpoint = directory / "checkpoint.pt"

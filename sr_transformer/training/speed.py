@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,23 +18,12 @@ from sr_transformer.training.loop import train
 _GENERATOR_SHARE = 0.2  # of the time
 
 
-@dataclass(frozen=True)
-class Speed:
-    """What was measured.
+class Speed(NamedTuple):
+    """What was measured: examples a second, and the share of time without a batch."""
 
-    Attributes
-    ----------
-    generated : float
-        Examples a second that one process makes, from the drawing to the batch.
-    trained : float
-        Examples a second that all training processes learn together.
-    data_wait : float
-        Share of the training time in which the first process waited for a batch.
-    """
-
-    generated: float
-    trained: float
-    data_wait: float
+    generated: float  # by one process, from the drawing to the batch
+    trained: float  # by all training processes together
+    data_wait: float  # of the first of them
 
 
 def measure_speed(

@@ -83,10 +83,8 @@ def first_model(checkpoint: str | Path, preset: str) -> LoadedModel:
             f"{model.path} is of preset {found!r}, the new run of {preset!r}; a run can start only "
             f"from a model of its own preset."
         )
-    sizes, known = (
-        model.network.config,
-        TrainingConfig(preset, tokens=model.vocabulary.tokens).sizes,
-    )
+    sizes = model.network.config
+    known = TrainingConfig(preset, tokens=model.vocabulary.tokens).sizes
     if sizes != known:
         raise CheckpointError(
             f"{model.path} has other sizes than preset {preset!r} has in this version ({sizes}, "
