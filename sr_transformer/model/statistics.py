@@ -39,7 +39,7 @@ _SOLVED = 4  # targets of these
 @cache
 def statistics_sizes(n_columns: int) -> tuple[int, int]:
     """How many numbers describe a column and a table: F and G."""
-    rows = torch.ones(1, 1, n_columns + 1, dtype=torch.float32, device="cpu")
+    rows = torch.ones(1, 1, n_columns + 1, dtype=torch.float32)
     columns, whole = table_statistics(Prompt(rows, rows[:, 0, 1:] > 0.0))
     return columns.shape[-1], whole.shape[-1]
 

@@ -247,8 +247,7 @@ class Encoder(nn.Module):
         self.hints = Hints(c)
         self.latent_layers = nn.ModuleList(LatentLayer(c) for _ in range(c.latent_layers))
         self.norm = Norm(width)
-        octet = torch.arange(256, device="cpu")[:, None] >> torch.arange(8, device="cpu")
-        byte = (octet & 1).float() * 2.0 - 1.0
+        byte = (torch.arange(256)[:, None] >> torch.arange(8) & 1).float() * 2.0 - 1.0
         self.register_buffer("bits_of_byte", F.pad(byte, (0, 0, 0, 1)), persistent=False)
 
     def features(self, prompt: Prompt) -> Tensor:
@@ -394,7 +393,7 @@ class Transformer(nn.Module):
         self.norm = Norm(config.width)
         self.head = nn.Linear(config.width, config.n_tokens, bias=False)
         half = config.head_width // 2
-        place = torch.arange(_MAX_POSITIONS, dtype=torch.float32, device="cpu")
+        place = torch.arange(_MAX_POSITIONS, dtype=torch.float32)
         frequency = 100.0 ** (-place[:half] / half)  # formulas are short: slow base 100
         angle = place[:, None] * frequency
         self.register_buffer("angles", torch.stack((angle.cos(), angle.sin())), persistent=False)
@@ -402,8 +401,8 @@ class Transformer(nn.Module):
 
     @classmethod
     def holding(cls, config: ModelConfig, weights: dict[str, Tensor]) -> Transformer:
-        """Make a network for evaluation; no weights are drawn: torch's random state stays."""
-        with torch.device("meta"):
+        """Make a network for evaluation; torch's random state stays as it is."""
+        with torch.random.fork_rng(devices=[]):
             network = cls(config)
         network.load_state_dict(weights, assign=True)
         return network.eval().requires_grad_(False)
