@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import atexit
+import json
 import subprocess
 import sys
 import textwrap
 import warnings
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -424,16 +427,59 @@ def own(**changes):
 """
 
 
+# Importing PySR and torch takes longer than most of these tests. So where a process can be forked
+# safely, one imports them and runs each code in a fork of itself, as fresh as a process of its own.
+FORKS = """
+import json, tempfile, traceback
+import torch, sr_transformer.estimators.regressor
+for line in sys.stdin:
+    with tempfile.TemporaryFile("w+") as output:
+        child = os.fork()
+        if child == 0:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+            status = 1
+            try:
+                exec(json.loads(line), globals())
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        output.seek(0)
+        print(json.dumps([status, output.read()]), flush=True)
+"""
+
+
+@cache
+def forking_process() -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PREAMBLE + FORKS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    atexit.register(process.communicate)  # its input ends, and so does it
+    return process
+
+
 def run_in_pysrs_python(code: str) -> None:
     if find_spec("pysr") is None:
         pytest.skip("pysr is not installed")
-    done = subprocess.run(
-        [sys.executable, "-c", PREAMBLE + textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    code = textwrap.dedent(code)
+    if sys.platform == "linux":
+        process = forking_process()
+        process.stdin.write(json.dumps(code) + "\n")
+        process.stdin.flush()
+        status, output = json.loads(process.stdout.readline())
+    else:
+        done = subprocess.run(
+            [sys.executable, "-c", PREAMBLE + code], capture_output=True, text=True, check=False
+        )
+        status, output = done.returncode, done.stderr
+    assert status == 0, output
 
 
 def test_own_regressor_is_cloned_seeded_in_its_operators_and_read_back():
