@@ -479,7 +479,7 @@ def run_in_pysrs_python(code: str) -> None:
             [sys.executable, "-c", PREAMBLE + code], capture_output=True, text=True, check=False
         )
         status, output = done.returncode, done.stderr
-    assert status == 0, output
+    assert status == 0, output or f"it ended with {status}"
 
 
 def test_own_regressor_is_cloned_seeded_in_its_operators_and_read_back():

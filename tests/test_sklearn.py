@@ -27,6 +27,12 @@ def test_scikit_learns_checks_pass(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
+@parametrize_with_checks([SymbolicTransformerRegressor(search="none", n_candidates=8)])
+def test_scikit_learns_checks_pass_with_long_formulas(estimator, check):
+    check(estimator)
+
+
 def test_clone_copies_parameters_only(quick, product_table):
     model = quick(maxsize=17).fit(*product_table)
     other = clone(model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -391,10 +392,24 @@ def lost_if_killed(directory):
     return checkpoint.exists() and log.stat().st_mtime_ns > checkpoint.stat().st_mtime_ns
 
 
+def assert_ends_like_one_that_was_not(torn, n_examples, monkeypatch):
+    settings = {**QUICK, "max_examples": n_examples, "threads": 1}
+    # Both compute in what was the faster precision when the first began.
+    precision = read_state(torn / "checkpoint.pt")["precision"]["cpu"]
+    monkeypatch.setattr(loop, "fastest_precision", lambda accelerator: precision)
+    whole = torn.with_name("whole")
+    train(torn, **settings)
+    train(whole, **settings)
+    a, b = (load_file(run / "model.safetensors") for run in (whole, torn))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    changing = ("examples_per_second", "data_wait", "seconds")
+    logs = [[{**row, **dict.fromkeys(changing)} for row in read_log(run)] for run in (whole, torn)]
+    assert logs[0] == logs[1]
+
+
 def test_a_run_that_was_killed_ends_like_one_that_was_not(tmp_path, monkeypatch):
-    n_examples = 960
-    whole, torn = tmp_path / "whole", tmp_path / "torn"
-    process = start(tmp_path, torn, n_examples)
+    torn = tmp_path / "torn"
+    process = start(tmp_path, torn, 960)
     while process.poll() is None and (last_step(torn) < 16 or not lost_if_killed(torn)):
         time.sleep(0.01)
     process.kill()
@@ -402,25 +417,31 @@ def test_a_run_that_was_killed_ends_like_one_that_was_not(tmp_path, monkeypatch)
     assert not (torn / "model.safetensors").exists()
 
     def ask(progress):
-        if progress.row["step"] == 40:
+        if progress.row["step"] >= 40:
             signal.raise_signal(signal.SIGTERM)
 
     # Asked politely it saves itself and ends well.
-    settings = {**QUICK, "max_examples": n_examples, "threads": 1}
-    path = train(torn, **settings, report=ask)
+    path = train(torn, **QUICK, max_examples=960, threads=1, report=ask)
     assert path == torn / "checkpoint.pt"
-    assert read_state(path)["step"] == last_step(torn) == 40
+    assert 40 <= read_state(path)["step"] == last_step(torn) < 60
     assert not (torn / "model.safetensors").exists()
-    train(torn, **settings)
-    # Both compute in what was the faster precision when the first began.
-    precision = read_state(path)["precision"]["cpu"]
-    monkeypatch.setattr(loop, "fastest_precision", lambda accelerator: precision)
-    train(whole, **settings)
-    a, b = (load_file(run / "model.safetensors") for run in (whole, torn))
-    assert all(torch.equal(a[name], b[name]) for name in a)
-    changing = ("examples_per_second", "data_wait", "seconds")
-    logs = [[{**row, **dict.fromkeys(changing)} for row in read_log(run)] for run in (whole, torn)]
-    assert logs[0] == logs[1]
+    assert_ends_like_one_that_was_not(torn, 960, monkeypatch)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_again_and_again_ends_like_one_that_was_not(tmp_path, monkeypatch):
+    torn = tmp_path / "torn"
+    rng = random.Random(0)
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        process = start(tmp_path, torn, 2000)
+        target = last_step(torn) + rng.randint(6, 24)
+        while process.poll() is None and last_step(torn) < target:
+            time.sleep(0.01)
+        process.send_signal(number)
+        # Asked politely it saves itself and ends well.
+        assert process.wait(60) == (0 if number == signal.SIGTERM else -number)
+        assert not (torn / "model.safetensors").exists()
+    assert_ends_like_one_that_was_not(torn, 2000, monkeypatch)
 
 
 def test_two_processes_share_a_run_and_one_goes_on_alone(tmp_path):
