@@ -49,11 +49,12 @@ class Expression:
     array([0., 2.])
     """
 
-    __slots__ = ("constants", "language", "symbols")
+    __slots__ = ("constants", "language", "simplified", "symbols")
 
     symbols: tuple[str, ...]
     constants: tuple[float, ...]
     language: Language
+    simplified: Expression  # what simplify() made of it, once it was asked
 
     def __init__(
         self,
@@ -303,6 +304,7 @@ class Expression:
 _set_symbols = Expression.__dict__["symbols"].__set__
 _set_constants = Expression.__dict__["constants"].__set__
 _set_language = Expression.__dict__["language"].__set__
+set_simplified = Expression.__dict__["simplified"].__set__
 
 
 @lru_cache(maxsize=4096)

@@ -18,7 +18,7 @@ from sr_transformer.expression.canonical import (
     power,
     variable,
 )
-from sr_transformer.expression.expression import Expression
+from sr_transformer.expression.expression import Expression, set_simplified
 from sr_transformer.expression.language import ARITHMETIC, Language, Operator
 
 
@@ -29,13 +29,19 @@ def simplify(formula: Expression) -> Expression:
     Sums, products and powers have rules where the language holds all operators of ``ARITHMETIC``,
     which the result may need; in any other, constants are folded.
     """
+    known = getattr(formula, "simplified", None)
+    if known is not None:
+        return known
     symbols: list[str] = []
     constants: list[float] = []
     try:
         _emit(_to_node(formula), symbols, constants)
+        found = Expression.unchecked(tuple(symbols), tuple(constants), formula.language)
     except UndefinedConstant:
-        return formula
-    return Expression.unchecked(tuple(symbols), tuple(constants), formula.language)
+        found = formula
+    set_simplified(formula, found)
+    set_simplified(found, found)  # a second time nothing would change
+    return found
 
 
 class _Sum(list):

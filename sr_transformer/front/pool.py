@@ -35,6 +35,11 @@ class Candidate:
         """Number of operators, constants and variables, as PySR counts."""
         return self.expression.complexity()
 
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The same for all spellings of a formula, whatever its constants are."""
+        return self.expression.simplify().symbols
+
 
 class Pool:
     """Fitted formulas of one table; what it shows of them is their Pareto front.
@@ -62,7 +67,7 @@ class Pool:
         """
         if not np.isfinite(candidate.loss):
             return False
-        key = candidate.expression.simplify().symbols
+        key = candidate.key
         known = self._pool.get(key)
         if known is not None:
             loss, known_loss = self._floored(candidate.loss), self._floored(known.loss)
@@ -82,12 +87,12 @@ class Pool:
     def remove(self, candidate: Candidate) -> None:
         """Take a formula out of the pool; ``KeyError`` where it is not there."""
         self._front = None
-        del self._pool[candidate.expression.simplify().symbols]
+        del self._pool[candidate.key]
 
     def replace(self, candidate: Candidate, fitted: Candidate) -> None:
         """Put the same formula with other constants in the place of a candidate."""
         self._front = None
-        self._pool[candidate.expression.simplify().symbols] = fitted
+        self._pool[candidate.key] = fitted
 
     def keep(self, wanted: Callable[[Expression], bool]) -> None:
         """Keep only what is wanted."""

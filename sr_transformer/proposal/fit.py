@@ -72,7 +72,8 @@ class Fitter:
 
         All are compared on a few rows first. Only those that come near the best of their size, in
         the front or among themselves, are refined on all rows; the others keep what they have.
-        Where a factor and an offset bring a formula much closer, it is followed by one with both.
+        Where a factor and an offset bring a formula much closer, it is followed by one with both;
+        what stays far behind the front even so is left out.
 
         Parameters
         ----------
@@ -83,21 +84,21 @@ class Fitter:
         source : str
             What the candidates name as their source.
         """
-        groups: dict[tuple[str, ...], list[Expression]] = defaultdict(list)
+        # Of several spellings of one formula only the first is fitted.
+        groups: dict[tuple[str, ...], list[Expression]] = {}
         for formula in formulas:
-            groups[formula.symbols].append(formula)
+            group = groups.setdefault(formula.simplify().symbols, [])
+            if not group or group[0].symbols == formula.symbols:
+                group.append(formula)
         seeds = random_state.randint(2**31, size=len(groups))
-        best = np.full(max(self.maxsize, *map(len, groups), 1) + 1, np.inf)
+        best = np.full(self.maxsize + 1, np.inf)
         for candidate in front:
             if candidate.complexity < len(best):
                 best[candidate.complexity] = candidate.loss
         hopeless = _HOPELESS * np.maximum(np.minimum.accumulate(best), self.exact)
         scouted = self._shared(
             self._scout,
-            [
-                (group, seed, hopeless[len(symbols)])
-                for (symbols, group), seed in zip(groups.items(), seeds, strict=True)
-            ],
+            [(group, seed, hopeless) for group, seed in zip(groups.values(), seeds, strict=True)],
         )
         for formula, loss in scouted:
             size = len(formula.symbols)
@@ -123,49 +124,50 @@ class Fitter:
         return [result for part in parts for result in part]
 
     def _scout(
-        self, groups: list[tuple[list[Expression], int, float]]
+        self, groups: list[tuple[list[Expression], int, Array]]
     ) -> list[tuple[Expression, float]]:
+        """The formulas, and with a factor and an offset where these help, that are not hopeless."""
+        can_rescale = {"+", "*"} <= self.operators
+        few = self.few_rows
         found = []
         for starts, seed, hopeless in groups:
             if time.perf_counter() > self.deadline:
                 break
+            size = len(starts[0].symbols)
             formula, loss = scout(
-                starts, self.few_rows, random_state=np.random.RandomState(seed),
-                enough=self.exact, hopeless=hopeless,
+                starts, few, random_state=np.random.RandomState(seed), enough=self.exact,
+                hopeless=hopeless[size],
             )  # fmt: skip
-            if np.isfinite(loss):
+            if np.isfinite(loss) and loss <= hopeless[size]:
                 found.append((formula, loss))
+            if can_rescale and size + _WRAPPER <= self.maxsize and loss > self.exact:
+                better, better_loss = rescaled(formula, few)
+                bound = min(_WORTH_RESCALING * min(loss, few.variance), hopeless[size + _WRAPPER])
+                if better_loss <= bound:
+                    found.append((better, better_loss))
         return found
 
     def _refine(self, formulas: list[tuple[Expression, bool]]) -> list[tuple[Expression, float]]:
-        table = self.table
-        can_rescale = {"+", "*"} <= self.operators
         fitted = []
         for formula, promising in formulas:
             if time.perf_counter() > self.deadline:
                 break
             if promising:
-                formula, loss = refine(formula, table, enough=self.exact)
+                fitted.append(refine(formula, self.table, enough=self.exact))
             else:
-                loss = table.loss(formula)
-            fitted.append((formula, loss))
-            longer = len(formula.symbols) + _WRAPPER
-            if can_rescale and longer <= self.maxsize and loss > self.exact:
-                better = rescaled(formula, table)
-                bound = _WORTH_RESCALING * min(loss, table.variance)
-                if better and table.loss(better) <= bound:
-                    fitted.append(refine(better, table, enough=self.exact))
+                fitted.append((formula, self.table.loss(formula)))
         return fitted
 
 
-def rescaled(expression: Expression, table: Table) -> Expression | None:
+def rescaled(expression: Expression, table: Table) -> tuple[Expression, float]:
     """The formula with the factor and the offset that bring it closest to y.
 
     Returns
     -------
-    Expression or None
-        ``c * f + c``, solved by least squares; None where the formula is constant or undefined on
-        some row.
+    expression : Expression
+        ``c * f + c``, solved by least squares.
+    loss : float
+        Infinite where the formula is constant or undefined on some row.
     """
     values = expression.evaluate(table.X)
     y, weights = table.y, table.weights
@@ -174,13 +176,13 @@ def rescaled(expression: Expression, table: Table) -> Expression | None:
         spread = np.average(centred * centred, weights=weights)
         factor = np.average(centred * y, weights=weights) / spread
         offset = np.average(y - factor * values, weights=weights)
-    if not (np.isfinite(factor) and np.isfinite(offset)):
-        return None
-    return Expression(
-        ["+", "*", "c", *expression.symbols, "c"],
-        [factor, *expression.constants, offset],
+        loss = table.mean_of_squares(factor * values + offset - y)
+    formula = Expression.unchecked(
+        ("+", "*", "c", *expression.symbols, "c"),
+        (float(factor), *expression.constants, float(offset)),
         expression.language,
     )
+    return formula, loss if np.isfinite(loss) else np.inf
 
 
 def polish(pool: Pool, table: Table, rows: Table, deadline: float) -> None:

@@ -37,7 +37,7 @@ class Repair:
         Receives what was found.
     fitter : Fitter
     seen : set of tuple of str
-        Symbols of the formulas that need no fit any more; grows.
+        Keys (:attr:`Candidate.key`) of the formulas that need no fit any more; grows.
     random_state : numpy.random.RandomState
     """
 
@@ -102,24 +102,25 @@ class Repair:
             variants += self._promising()
         if not variants:
             return False
-        self.seen.update(variant.symbols for variant in variants)
         self._fit(variants)
         return True
 
+    def _is_new(self, formula: Expression) -> bool:
+        """Whether a formula was not seen in any spelling; from now on it is."""
+        known = {formula.symbols, formula.simplify().symbols} & self.seen
+        self.seen |= {formula.symbols, formula.simplify().symbols}
+        return not known
+
     def _simpler(self) -> list[Expression]:
-        variants: dict[tuple[str, ...], Expression] = {}
-        for candidate in self.pool.front:
-            for variant in simpler_variants(candidate.expression):
-                if variant.symbols not in self.seen:
-                    variants.setdefault(variant.symbols, variant)
-        return list(variants.values())
+        variants = (v for c in self.pool.front for v in simpler_variants(c.expression))
+        return [variant for variant in variants if self._is_new(variant)]
 
     def _promising(self) -> list[Expression]:
         """The changes that promise most, one of those that come to the same."""
         front = self._front_losses()
         edits: list[tuple[float, Edit]] = []
         for parent in self._parents(front):
-            self._changed.add(parent.expression.symbols)
+            self._changed.add(parent.key)
             for edit in self._editor.edits(parent.expression, _WORTH_A_FIT * front):
                 if edit.expression.symbols not in self.seen:
                     loss = max(edit.loss, self.fitter.exact)
@@ -127,10 +128,12 @@ class Repair:
         edits.sort(key=lambda pair: pair[0])
         chosen: dict[tuple, Expression] = {}
         for share, edit in edits:
-            chosen.setdefault((float(f"{share:.9e}"), edit.complexity), edit.expression)
-            if len(chosen) == _FITTED:
-                break
-        return list({variant.symbols: variant for variant in chosen.values()}.values())
+            promise = float(f"{share:.9e}"), edit.complexity
+            if promise not in chosen and self._is_new(edit.expression):
+                chosen[promise] = edit.expression
+                if len(chosen) == _FITTED:
+                    break
+        return list(chosen.values())
 
     def _front_losses(self) -> Array:
         """For each complexity, the smallest loss of the formulas of at most that complexity."""
@@ -142,7 +145,7 @@ class Repair:
         return np.minimum.accumulate(losses)
 
     def _parents(self, front: Array) -> list[Candidate]:
-        waiting = [c for c in self.pool.candidates if c.expression.symbols not in self._changed]
+        waiting = [c for c in self.pool.candidates if c.key not in self._changed]
         with np.errstate(over="ignore"):
             waiting.sort(key=lambda c: (c.loss / front[c.complexity], c.complexity))
         return waiting[:_PARENTS]
