@@ -126,7 +126,7 @@ def add(parts: Iterable[tuple[Node, float]], constant: float = 0.0) -> Node:
     terms: dict[str, list] = {}
     size = abs(constant)
     waiting = list(parts)
-    has_products = False
+    has_sums = False
     while waiting:
         node, coefficient = waiting.pop()
         kind = node.kind
@@ -137,10 +137,10 @@ def add(parts: Iterable[tuple[Node, float]], constant: float = 0.0) -> Node:
             waiting += [(term, coefficient * c) for term, c in node.body]
         else:
             if kind == "*":
-                has_products = True
                 if node.head != 1.0:
                     coefficient *= node.head
                     node = _without_coefficient(node)
+                has_sums = has_sums or _is_sum(node)
             entry = terms.get(node.full)
             if entry is None:
                 terms[node.full] = [node, coefficient]
@@ -149,8 +149,8 @@ def add(parts: Iterable[tuple[Node, float]], constant: float = 0.0) -> Node:
                 if abs(total) <= _CANCELLED * max(abs(coefficient), abs(entry[1])):
                     total = 0.0
                 entry[1] = total
-        if has_products and not waiting:
-            waiting, has_products = _loose_sums(terms), False
+        if has_sums and not waiting:
+            waiting, has_sums = _loose_sums(terms), False
     kept = [(node, c) for node, c in terms.values() if c != 0.0]
     if abs(constant) <= _CANCELLED * size:
         constant = 0.0
@@ -170,15 +170,18 @@ def _loose_sums(terms: dict[str, list]) -> list[tuple[Node, float]]:
     """Take out the sums whose coefficient has become one: their terms join the sum around them."""
     loose = []
     for key, (node, c) in list(terms.items()):
-        if abs(c) == 1.0 and node.kind == "*" and node.body[0][0].kind == "+" and _is_sum(node):
+        if abs(c) == 1.0 and _is_sum(node):
             del terms[key]
             loose.append((node.body[0][0], c))
     return loose
 
 
-def _is_sum(product: Node) -> bool:
-    """Whether a product of coefficient one is nothing but a sum."""
-    return len(product.body) == 1 and product.body[0][1] == 1.0
+def _is_sum(node: Node) -> bool:
+    """Whether a node is a product of coefficient one that is nothing but a sum."""
+    if node.kind != "*" or len(node.body) != 1:
+        return False
+    base, exponent = node.body[0]
+    return exponent == 1.0 and base.kind == "+"
 
 
 def _term_order(term: tuple[Node, float]) -> tuple:

@@ -183,17 +183,15 @@ class ExampleStream(Iterator[Example]):
             placed = np.empty((n_rows, len(columns)), order="F")
             for place, column in zip(places, columns, strict=True):
                 placed[:, place] = column
-            names = {f"x{old}": f"x{place}" for old, place in zip(used, places, strict=False)}
-            same_order = places[: len(used)] == sorted(places[: len(used)])
+            moved = dict(zip(used, places, strict=False))
+            same_order = list(moved.values()) == sorted(moved.values())
         elif used == tuple(range(X.shape[1])):
             return X, expression
         else:
             placed = np.asfortranarray(X[:, used])
-            names = {f"x{old}": f"x{place}" for place, old in enumerate(used)}
+            moved = {old: place for place, old in enumerate(used)}
             same_order = True
-        renamed = Expression.unchecked(
-            tuple(names.get(s, s) for s in expression.symbols), expression.constants
-        )
+        renamed = expression.renamed(moved)
         return placed, renamed if same_order else renamed.simplify()
 
 
@@ -211,8 +209,7 @@ def _scaled_table(formula: Expression, X: Array) -> tuple[Expression, Array, Arr
     exponent = round(math.log10(size))
     if exponent:
         y = y / 10.0**exponent
-        factor = 10.0**-exponent
-        formula = Expression.unchecked(("*", "c", *formula.symbols), (factor, *formula.constants))
+        formula = Expression.joined("*", Expression.number(10.0**-exponent), formula)
     return formula, X, y
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITHMETIC, CONSTANT
+from sr_transformer.expression.language import ARITHMETIC
 
 _EXCHANGED = 0.5  # share of children with a part of another parent in place of one of their own
 _SWAPPED = 0.25  # with another operator or variable; the others get a part around one of theirs
@@ -48,7 +48,7 @@ def children(
     weights = 1.0 / (_FAVOURED + np.arange(len(parents)))
     chosen = random_state.choice(len(parents), (_TRIES * n, 2), p=weights / weights.sum())
     unary = [name for name in sorted(operators) if ARITHMETIC.arity[name] == 1]
-    binary = [name for name in sorted(operators) if ARITHMETIC.arity[name] == 2 and name != "^"]
+    binary = [name for name in sorted(operators - {"^"}) if ARITHMETIC.arity[name] == 2]
     found: list[Expression] = []
     for first, second in chosen:
         if len(found) == n:
@@ -82,14 +82,13 @@ def _swapped(
 ) -> Expression:
     """The subformula at a place with another operator, or another leaf, at its head."""
     part = formula.part(place)
-    arity = ARITHMETIC.arity.get(part.symbols[0], 0)
-    if arity == 0:
+    arguments = part.arguments
+    if not arguments:
         return _leaf(columns, random_state)
-    heads = unary if arity == 1 else binary
+    heads = unary if len(arguments) == 1 else binary
     if not heads:
         return part
-    head = heads[random_state.randint(len(heads))]
-    return Expression.unchecked((head, *part.symbols[1:]), part.constants)
+    return Expression.joined(heads[random_state.randint(len(heads))], *arguments)
 
 
 def _extended(
@@ -101,19 +100,16 @@ def _extended(
 ) -> Expression:
     """A function of a subformula, or an operator of it and a leaf."""
     if unary and (not binary or random_state.random_sample() < 0.4):
-        head = unary[random_state.randint(len(unary))]
-        return Expression.unchecked((head, *part.symbols), part.constants)
+        return Expression.joined(unary[random_state.randint(len(unary))], part)
     if not binary:
         return part
     head = binary[random_state.randint(len(binary))]
     leaf = _leaf(columns, random_state)
     first, second = (part, leaf) if random_state.random_sample() < 0.5 else (leaf, part)
-    return Expression.unchecked(
-        (head, *first.symbols, *second.symbols), first.constants + second.constants
-    )
+    return Expression.joined(head, first, second)
 
 
 def _leaf(columns: Sequence[int], random_state: np.random.RandomState) -> Expression:
     if random_state.random_sample() < 0.3:
-        return Expression.unchecked((CONSTANT,), (1.0,))
-    return Expression.unchecked((f"x{columns[random_state.randint(len(columns))]}",), ())
+        return Expression.number(1.0)
+    return Expression.variable(columns[random_state.randint(len(columns))])

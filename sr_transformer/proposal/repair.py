@@ -122,15 +122,14 @@ class Repair:
         for parent in self._parents(front):
             self._changed.add(parent.key)
             for edit in self._editor.edits(parent.expression, _WORTH_A_FIT * front):
-                if edit.expression.symbols not in self.seen:
-                    loss = max(edit.loss, self.fitter.exact)
-                    edits.append((loss / front[edit.complexity], edit))
+                loss = max(edit.loss, self.fitter.exact)
+                edits.append((loss / front[edit.complexity], edit))
         edits.sort(key=lambda pair: pair[0])
         chosen: dict[tuple, Expression] = {}
         for share, edit in edits:
             promise = float(f"{share:.9e}"), edit.complexity
-            if promise not in chosen and self._is_new(edit.expression):
-                chosen[promise] = edit.expression
+            if promise not in chosen and self._is_new(changed := edit.expression):
+                chosen[promise] = changed
                 if len(chosen) == _FITTED:
                     break
         return list(chosen.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial, reduce
 from itertools import combinations_with_replacement, product
 
 import numpy as np
@@ -15,7 +15,8 @@ from sr_transformer.proposal.closed.subsets import Library
 Array = np.ndarray
 Exponents = tuple[int, ...]
 
-ONE = Expression(["c"], [1.0])
+ONE = Expression.number(1.0)
+_joined = Expression.joined
 
 _MOST_TERMS = 300  # of a library: 45,000 pairs
 # What is tried on single columns and products of two; others say the same, or are rare in laws.
@@ -78,67 +79,58 @@ def functions(X: Array, columns: Sequence[int], operators: frozenset[str]) -> Li
     terms = [ONE]
     values = [np.ones(X.shape[0])]
 
-    def put(symbols: Sequence[str], value: Array) -> None:
+    def put(term: Expression, value: Array) -> None:
         if len(terms) < _MOST_TERMS:
-            terms.append(Expression.unchecked(tuple(symbols), ()))
+            terms.append(term)
             values.append(value)
 
-    singles = [((f"x{i}",), X[:, i]) for i in columns]
+    singles = [(Expression.variable(i), X[:, i]) for i in columns]
     pairs = [
-        (("*", *a, *b), x * z) for k, (a, x) in enumerate(singles) for b, z in singles[k:]
-    ]  # fmt: skip
+        (_joined("*", a, b), x * z) for k, (a, x) in enumerate(singles) for b, z in singles[k:]
+    ]
     with np.errstate(all="ignore"):
-        for symbols, x in singles:
-            put(symbols, x)
+        for term, x in singles:
+            put(term, x)
         for name in names:
-            for symbols, x in singles:
-                put((name, *symbols), ARITHMETIC.operators[name].function(x))
-        for symbols, x in pairs:
-            put(symbols, x)
+            for term, x in singles:
+                put(_joined(name, term), ARITHMETIC.operators[name].function(x))
+        for term, x in pairs:
+            put(term, x)
         applied = list(zip(terms, values, strict=True))[1 + len(singles) :]
         applied = applied[: len(names) * len(singles)]
         for term, value in applied:
-            for symbols, x in singles:
-                put(("*", *symbols, *term.symbols), value * x)
+            for single, x in singles:
+                put(_joined("*", single, term), value * x)
         for name in names:
-            for symbols, x in pairs:
-                put((name, *symbols), ARITHMETIC.operators[name].function(x))
+            for term, x in pairs:
+                put(_joined(name, term), ARITHMETIC.operators[name].function(x))
         composed = list(zip(terms, values, strict=True))[-len(names) * len(pairs) :]
         for k, (term, value) in enumerate(applied):
             for other, factor in [*applied[k + 1 :], *composed]:
-                put(("*", *term.symbols, *other.symbols), value * factor)
+                put(_joined("*", term, other), value * factor)
     return Library(terms, np.column_stack(values))
 
 
 def power_product(columns: Sequence[int], exponents: Sequence[float]) -> Expression:
     """The product of ``x_column ^ exponent``; one where all exponents are zero."""
-    symbols: list[str] = []
-    constants: list[float] = []
-    for column, exponent in zip(columns, exponents, strict=True):
-        if exponent == 0:
-            continue
-        if symbols:
-            symbols.insert(0, "*")
-        if exponent == 1:
-            symbols.append(f"x{column}")
-        else:
-            symbols += ["^", f"x{column}", "c"]
-            constants.append(float(exponent))
-    return Expression.unchecked(tuple(symbols), tuple(constants)) if symbols else ONE
+    powers = [
+        Expression.variable(column)
+        if exponent == 1
+        else _joined("^", Expression.variable(column), Expression.number(float(exponent)))
+        for column, exponent in zip(columns, exponents, strict=True)
+        if exponent != 0
+    ]
+    return reduce(partial(_joined, "*"), powers) if powers else ONE
 
 
 def weighted_sum(terms: Sequence[Expression], factors: Sequence[float]) -> Expression:
-    """``factor * term + ...`` in prefix notation, not simplified."""
-    symbols = ["+"] * (len(terms) - 1)
-    constants: list[float] = []
-    for term, factor in zip(terms, factors, strict=True):
-        if term == ONE:
-            symbols.append("c")
-            constants.append(float(factor))
-        else:
-            symbols += ["*", "c", *term.symbols]
-            constants += [float(factor), *term.constants]
-    return Expression.unchecked(tuple(symbols), tuple(constants))
+    """``factor * term + ...``, not simplified."""
+    numbers = [Expression.number(float(factor)) for factor in factors]
+    summands = [
+        number if term == ONE else _joined("*", number, term)
+        for term, number in zip(terms, numbers, strict=True)
+    ]
+    return reduce(partial(_joined, "+"), summands)
 
 
 @lru_cache(maxsize=64)
