@@ -96,12 +96,14 @@ class NetworkSampler:
             for position in range(maxsize):
                 logits = network.step(torch.from_numpy(last).to(device), cache)
                 weights = np.where(
-                    grammar.allowed(), logits.float().cpu().numpy() / temperature, -np.inf
+                    grammar.allowed(), logits.double().cpu().numpy() / temperature, -np.inf
                 )
-                # Gumbel's trick: the largest of logits + noise is a sample of their softmax.
+                # Of waiting times with these rates the shortest is a sample of their softmax.
+                with np.errstate(over="ignore"):
+                    means = np.exp(weights.max(axis=1, keepdims=True) - weights)
                 uniform = random_state.random_sample((alive.size, n_tokens))
-                noise = -np.log(-np.log(np.clip(uniform, 1e-300, 1.0 - 1e-16)))
-                chosen = (weights[beginning] + noise).argmax(axis=1)
+                waiting = np.log(np.clip(uniform, 1e-300, 1.0 - 1e-16))
+                chosen = (waiting * means[beginning]).argmax(axis=1)  # of negative times
                 written[alive, position] = chosen
                 different, longer = np.unique(beginning * n_tokens + chosen, return_inverse=True)
                 origin, last = np.divmod(different, n_tokens)

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 
 import numpy as np
@@ -90,16 +90,14 @@ class Fitter:
             group = groups.setdefault(formula.simplify().symbols, [])
             if not group or group[0].symbols == formula.symbols:
                 group.append(formula)
-        seeds = random_state.randint(2**31, size=len(groups))
+        seed = random_state.randint(2**31)
         best = np.full(self.maxsize + 1, np.inf)
         for candidate in front:
             if candidate.complexity < len(best):
                 best[candidate.complexity] = candidate.loss
         hopeless = _HOPELESS * np.maximum(np.minimum.accumulate(best), self.exact)
-        scouted = self._shared(
-            self._scout,
-            [(group, seed, hopeless) for group, seed in zip(groups.values(), seeds, strict=True)],
-        )
+        scout_some = partial(self._scout, seed=seed, hopeless=hopeless)
+        scouted = self._shared(scout_some, list(groups.values()))
         for formula, loss in scouted:
             size = len(formula.symbols)
             best[size] = min(best[size], loss)
@@ -124,20 +122,19 @@ class Fitter:
         return [result for part in parts for result in part]
 
     def _scout(
-        self, groups: list[tuple[list[Expression], int, Array]]
+        self, groups: list[list[Expression]], *, seed: int, hopeless: Array
     ) -> list[tuple[Expression, float]]:
         """The formulas, and with a factor and an offset where these help, that are not hopeless."""
         can_rescale = {"+", "*"} <= self.operators
         few = self.few_rows
         found = []
-        for starts, seed, hopeless in groups:
+        for starts in groups:
             if time.perf_counter() > self.deadline:
                 break
             size = len(starts[0].symbols)
             formula, loss = scout(
-                starts, few, random_state=np.random.RandomState(seed), enough=self.exact,
-                hopeless=hopeless[size],
-            )  # fmt: skip
+                starts, few, seed=seed, enough=self.exact, hopeless=hopeless[size]
+            )
             if np.isfinite(loss) and loss <= hopeless[size]:
                 found.append((formula, loss))
             if can_rescale and size + _WRAPPER <= self.maxsize and loss > self.exact:
@@ -170,12 +167,12 @@ def rescaled(expression: Expression, table: Table) -> tuple[Expression, float]:
         Infinite where the formula is constant or undefined on some row.
     """
     values = expression.evaluate(table.X)
-    y, weights = table.y, table.weights
+    y, weights = table.y, table.shares
     with np.errstate(all="ignore"):
-        centred = values - np.average(values, weights=weights)
-        spread = np.average(centred * centred, weights=weights)
-        factor = np.average(centred * y, weights=weights) / spread
-        offset = np.average(y - factor * values, weights=weights)
+        mean = weights @ values
+        weighted = weights * (values - mean)
+        factor = weighted @ y / (weighted @ values)
+        offset = table.mean - factor * mean
         loss = table.mean_of_squares(factor * values + offset - y)
     formula = Expression.unchecked(
         ("+", "*", "c", *expression.symbols, "c"),

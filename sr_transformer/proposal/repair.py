@@ -106,10 +106,15 @@ class Repair:
         return True
 
     def _is_new(self, formula: Expression) -> bool:
-        """Whether a formula was not seen in any spelling; from now on it is."""
-        known = {formula.symbols, formula.simplify().symbols} & self.seen
-        self.seen |= {formula.symbols, formula.simplify().symbols}
-        return not known
+        """Whether a formula of some variable was not seen in any spelling; from now on it is."""
+        if formula.symbols in self.seen or not formula.variables:
+            return False
+        self.seen.add(formula.symbols)
+        key = formula.simplify().symbols
+        if key in self.seen and key != formula.symbols:
+            return False
+        self.seen.add(key)
+        return True
 
     def _simpler(self) -> list[Expression]:
         variants = (v for c in self.pool.front for v in simpler_variants(c.expression))
@@ -158,6 +163,4 @@ def simpler_variants(expression: Expression) -> Iterator[Expression]:
     """
     for place, part in enumerate(expression.parts):
         for argument in part.arguments:
-            simpler = expression.replaced(place, argument)
-            if simpler.variables:
-                yield simpler
+            yield expression.replaced(place, argument)

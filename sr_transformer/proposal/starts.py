@@ -7,6 +7,7 @@ rows, with the affine constants solved, and for the first steps only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def scout(
     starts: Sequence[Expression],
     table: Table,
     *,
-    random_state: np.random.RandomState,
+    seed: int,
     enough: float = 0.0,
     hopeless: float = np.inf,
 ) -> tuple[Expression, float]:
@@ -64,9 +65,9 @@ def scout(
         The same formula with different constants, the likeliest first.
     table : Table
         A few rows; see :func:`scouting_table`.
-    random_state : numpy.random.RandomState
-        Scatters further starts. One whose formula is undefined on some row is passed over, so that
-        they also serve where all of the given ones are undefined.
+    seed : int
+        Scatters further starts, those of all formulas alike. One whose formula is undefined on some
+        row is passed over, so that they also serve where all of the given ones are undefined.
     enough : float
         Loss at which nothing better is looked for.
     hopeless : float
@@ -86,7 +87,7 @@ def scout(
     if not fit.program.nonlinear:
         constants, losses = fit.solve_affine(given[:1])
         return first.with_constants(constants[0]), float(losses[0])
-    constants = _scattered(fit.program, given, random_state)
+    constants = _scattered(fit.program, given, seed)
     constants, losses = fit.solve_affine(constants)
     order = np.argsort(losses, kind="stable")[:_SCOUTED]
     if 0 not in order:
@@ -111,7 +112,7 @@ def refine(
     return expression, table.loss(expression)
 
 
-def _scattered(program: Program, given: Array, random_state: np.random.RandomState) -> Array:
+def _scattered(program: Program, given: Array, seed: int) -> Array:
     """The given starts and further ones around them (n_starts, n_constants)."""
     exponents = list(program.exponents)
     # A nonlinear constant inside a sine.
@@ -123,16 +124,26 @@ def _scattered(program: Program, given: Array, random_state: np.random.RandomSta
     number = np.arange(n)[:, None]
     around = given[np.arange(n) % len(given)]
     spread = np.where(number % 2 == 0, *_SPREADS)
+    normal, flipped, first = _noise(seed, *around.shape)
     with np.errstate(over="ignore"):
-        further = around * np.exp(spread * random_state.standard_normal(around.shape))
+        further = around * np.exp(spread * normal)
     further = np.clip(further, -_LARGEST, _LARGEST)
-    further[random_state.random_sample(further.shape) < _FLIPPED] *= -1.0
+    further[flipped] *= -1.0
     if exponents:
         # Only whole exponents are defined over a negative base, and no descent goes from 2 to 4.
         near = around[:, exponents]
         near = np.where(number % 2 == 0, np.round(near), near)
-        first = random_state.randint(len(_EXPONENTS), size=len(exponents))
-        drawn = _EXPONENTS[(first + 3 * number) % len(_EXPONENTS)]  # in turns, all of them
+        # In turns, all of them.
+        drawn = _EXPONENTS[(first[: len(exponents)] + 3 * number) % len(_EXPONENTS)]
         other = number >= n - max(len(_EXPONENTS), round(_OTHER_EXPONENT * n))
         further[:, exponents] = np.where(other, drawn, near)
     return np.concatenate([given, further])
+
+
+@lru_cache(maxsize=64)
+def _noise(seed: int, n: int, n_constants: int) -> tuple[Array, Array, Array]:
+    """Normal numbers, which signs change (n, n_constants), and where exponents begin."""
+    random_state = np.random.RandomState(seed)
+    normal = random_state.standard_normal((n, n_constants))
+    flipped = random_state.random_sample((n, n_constants)) < _FLIPPED
+    return normal, flipped, random_state.randint(len(_EXPONENTS), size=n_constants)

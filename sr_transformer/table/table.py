@@ -128,6 +128,12 @@ class Table:
         return mean if abs(self.exponent) > _SAFE_EXPONENT else mean * 10.0 ** (-2 * self.exponent)
 
     @cached_property
+    def shares(self) -> Array:
+        """The weights (n_rows,) with a sum of one, equal ones too."""
+        weights = np.ones(len(self.y)) if self.weights is None else self.weights
+        return weights / len(self.y)
+
+    @cached_property
     def mean(self) -> float:
         """Weighted mean of y: the best constant."""
         return float(np.average(self.y, weights=self.weights))
