@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -331,6 +334,26 @@ def test_loading_again_comes_from_memory_until_the_file_changes(network, saved):
     assert load_model(str(saved), "cpu") is first
     rewrite(saved, examples_seen=8)
     assert load_model(saved, "cpu").metadata["examples_seen"] == 8
+
+
+def test_models_that_threads_load_at_once_leave_torchs_random_state(saved, monkeypatch):
+    make, drawn = Transformer.__init__, threading.Event()
+    paths = [saved.with_name(f"{i}.safetensors") for i in range(2)]
+
+    def make_slowly(network, config):
+        make(network, config)
+        drawn.set()
+        time.sleep(0.2)  # while the other thread begins
+
+    for path in paths:
+        path.write_bytes(saved.read_bytes())
+    monkeypatch.setattr(Transformer, "__init__", make_slowly)
+    state = torch.random.get_rng_state()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(load_model, paths[0])
+        assert drawn.wait(20)
+        assert threads.submit(load_model, paths[1]).result() is not first.result()
+    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):

@@ -14,6 +14,7 @@ a head, D channels of the decoder, E of the encoder.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from sr_transformer.model.vocabulary import N_VARIABLES, Vocabulary
 
 _CELL_FEATURES = 32 + 4
 _MAX_POSITIONS = 512
+_DRAWING = Lock()  # of threads that load, each would restore what another has drawn
 
 
 @dataclass(frozen=True)
@@ -402,7 +404,7 @@ class Transformer(nn.Module):
     @classmethod
     def holding(cls, config: ModelConfig, weights: dict[str, Tensor]) -> Transformer:
         """Make a network for evaluation; torch's random state stays as it is."""
-        with torch.random.fork_rng(devices=[]):
+        with _DRAWING, torch.random.fork_rng(devices=[]):
             network = cls(config)
         network.load_state_dict(weights, assign=True)
         return network.eval().requires_grad_(False)

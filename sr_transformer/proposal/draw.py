@@ -141,8 +141,9 @@ class _OneThread:
     A step is too small to share out: where other programs use the cores too, the threads wait for
     each other at every layer, and 256 draws took 25 s instead of one.
 
-    A thread that calls torch for the first time takes the number of the process for itself, and
-    sets both with its own; so a new thread is asked for that of the process, or sets it alone.
+    torch has one number for the process, which each thread takes over at its first call, and one
+    for each thread; who sets it sets both. So a new thread is asked for the number of the process,
+    and sets it where that of the caller is to stay.
     """
 
     def __init__(self) -> None:
