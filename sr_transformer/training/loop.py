@@ -45,10 +45,9 @@ from sr_transformer.training.config import (
     fastest_precision,
 )
 from sr_transformer.training.data import Batch, DataConfig, feed, validation_batches
-from sr_transformer.training.log import Log, Pace
 from sr_transformer.training.objective import Objective, to_tensors, validate
 from sr_transformer.training.schedule import Schedule
-from sr_transformer.training.state import export, first_model, read_state
+from sr_transformer.training.state import Log, export, first_model, read_state
 
 _EMA_DECAY = 0.999
 
@@ -188,7 +187,7 @@ def train(
 
     started = time.monotonic() - run.seconds
     saved_at = time.monotonic()
-    pace = Pace(run.examples)
+    run.begin_row()
     batches = feed(
         run.config.data_seed, data, run.vocabulary, first_batch=run.batches,
         rank=fabric.global_rank, n_ranks=fabric.world_size, n_workers=workers,
@@ -203,20 +202,23 @@ def train(
             finished = run.schedule.is_finished(run.progress)
             if finished or fabric.broadcast(bool(stop)):
                 break
-            run.learn(pace.take(batches))
+            asked = time.monotonic()
+            batch = next(batches)
+            run.waited += time.monotonic() - asked
+            run.learn(batch)
             if run.step % log_every == 0:
-                row = run.row(pace)
+                row = run.row()
                 run.totals.zero_()
                 if first:
                     if run.step % validate_every == 0:
                         row |= run.validate(held_out)
                     write(row)
-                pace = Pace(run.examples)
+                run.begin_row()
             if time.monotonic() - saved_at > checkpoint_seconds:
                 run.save(run.checkpoint)
                 saved_at = time.monotonic()
     if first and finished:
-        row = run.row(pace) | run.validate(held_out)
+        row = run.row() | run.validate(held_out)
     run.save(run.checkpoint)
     if not first:
         raise SystemExit(0)  # this process was started to help the first one, nothing else
@@ -393,10 +395,15 @@ class _Run:
         self.examples += len(targets) * self.fabric.world_size
         self.totals += torch.cat((figures, torch.stack((norm, torch.ones_like(norm))))).detach()
 
-    def row(self, pace: Pace) -> dict[str, float]:
+    def begin_row(self) -> None:
+        """Measure speed and waiting from now on."""
+        self.row_since, self.row_from, self.waited = time.monotonic(), self.examples, 0.0
+
+    def row(self) -> dict[str, float]:
         """Row of the log: means of the steps since the row before."""
         loss, right, n_tokens, log_z, norm, steps = self.totals.tolist()  # a GPU ends its work here
         n_tokens, steps = max(n_tokens, 1.0), max(steps, 1.0)
+        passed = time.monotonic() - self.row_since
         return {
             "step": self.step,
             "examples": self.config.examples_before + self.examples,
@@ -406,7 +413,8 @@ class _Run:
             "mean_log_z": log_z / n_tokens,
             "learning_rate": self.schedule.rate(self.examples, self.progress),
             "seconds": self.seconds,
-            **pace.figures(self.examples),
+            "examples_per_second": (self.examples - self.row_from) / passed,
+            "data_wait": self.waited / passed,
         }
 
     def validate(self, held_out: list[Batch]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What a run leaves on disk, and what it may begin with: checkpoints and models."""
+"""What a run leaves on disk, and what it may begin with: checkpoints, models, its log."""
 
 from __future__ import annotations
 
@@ -8,11 +8,22 @@ from typing import Any
 import torch
 
 from sr_transformer.errors import CheckpointError
-from sr_transformer.model.checkpoint import LoadedModel, load_model, save_model
+from sr_transformer.model.checkpoint import (
+    LoadedModel,
+    load_model,
+    save_model,
+    write_atomically,
+)
 from sr_transformer.model.transformer import Transformer
 from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.training.config import TrainingConfig
 from sr_transformer.training.data import DataConfig
+
+LOG_COLUMNS = (
+    "step", "examples", "loss", "token_accuracy", "grad_norm", "mean_log_z", "learning_rate",
+    "examples_per_second", "data_wait", "seconds", "validation_loss", "validation_token_accuracy",
+    "validation_formula_accuracy",
+)  # fmt: skip
 
 
 def export(directory: str | Path, path: str | Path) -> Path:
@@ -91,3 +102,29 @@ def first_model(checkpoint: str | Path, preset: str) -> LoadedModel:
             f"not {known}); train from the beginning."
         )
     return model
+
+
+class Log:
+    """The curves, a CSV file; rows that a killed process wrote after its checkpoint are dropped.
+
+    ``loss`` to ``mean_log_z`` are means since the row before. ``data_wait`` is the share of the
+    time since then in which the loop of the first process stood still because no batch was there.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        before = path.read_text().splitlines()[1:] if path.is_file() and step > 0 else []
+        # The last line of a killed process may be torn.
+        numbers = (line.partition(",")[0] for line in before)
+        kept = [
+            line for line, n in zip(before, numbers, strict=True) if n.isdigit() and int(n) <= step
+        ]
+        text = "\n".join((",".join(LOG_COLUMNS), *kept, ""))
+        write_atomically(path, lambda temporary: temporary.write_text(text))
+
+    def write(self, row: dict[str, float]) -> None:
+        """Append one row."""
+        cells = (row.get(name, "") for name in LOG_COLUMNS)
+        text = (f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in cells)
+        with open(self.path, "a") as file:
+            file.write(",".join(text) + "\n")
