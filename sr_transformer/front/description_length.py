@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import CONSTANT
@@ -91,6 +92,7 @@ def description_length(expression: Expression, loss: float, sample: Sample) -> f
     return length
 
 
+@lru_cache(maxsize=4096)
 def simple_cost(constant: float) -> float:
     """Nats that a constant with a simple value costs, ``inf`` for any other.
 

@@ -102,6 +102,7 @@ class Descent:
         max_evaluations: int,
         tolerance: float,
         *,
+        most: int | None = None,
         halve_after: int | None = None,
         enough: float = 0.0,
         hopeless: float = np.inf,
@@ -119,6 +120,9 @@ class Descent:
             Bound for each start.
         tolerance : float
             A relative fall of the loss, or a relative step, below which a descent ends.
+        most : int, optional
+            Descents are made from so many starts only: from those of the smallest losses once the
+            affine constants are solved, and from the first.
         halve_after : int, optional
             After so many evaluations, and as many again, the worse half of the starts is given up.
         enough : float
@@ -133,13 +137,16 @@ class Descent:
             As in :meth:`solve_affine`.
         """
         with np.errstate(all="ignore"):
-            return self._descend(starts, max_evaluations, tolerance, halve_after, enough, hopeless)
+            return self._descend(
+                starts, max_evaluations, tolerance, most, halve_after, enough, hopeless
+            )
 
     def _descend(
         self,
         starts: Array,
-        most: int,
+        max_evaluations: int,
         tolerance: float,
+        most: int | None,
         halve_after: int | None,
         enough: float,
         hopeless: float,
@@ -147,6 +154,13 @@ class Descent:
         n_rows, nonlinear = self._y.size, self._nonlinear
         constants = starts.copy()
         loss, *projected = self._project(constants)
+        if most is not None and most < len(loss):
+            best = np.argsort(loss, kind="stable")[:most]
+            if 0 not in best:
+                best[-1] = 0  # the likeliest start is worth a descent wherever it begins
+            constants, loss = constants[best], loss[best]
+            projected = [each[best] for each in projected]
+            self._bound.values(constants)
         if not nonlinear.size:
             for _ in range(2):  # what rounding left in the first solution
                 before, before_loss = constants.copy(), loss
@@ -162,7 +176,7 @@ class Descent:
             curvature, gradient, scale = curvature[alive], gradient[alive], scale[alive]
         damping, growth = np.full(alive.size, _FIRST_DAMPING), np.full(alive.size, 2.0)
         identity = np.eye(nonlinear.size)
-        for evaluation in range(1, most):
+        for evaluation in range(1, max_evaluations):
             if not alive.size or best_loss.min() <= enough * n_rows:
                 break
             step = _solve(curvature + damping[:, None, None] * identity, -gradient)
@@ -238,7 +252,7 @@ class Descent:
             residuals += (change.transpose(0, 2, 1) @ slopes)[:, 0]
             constants[:, linear] += change[:, :, 0] / scale
         loss = np.einsum("ij,ij->i", residuals, residuals)
-        loss[~np.isfinite(loss)] = np.inf
+        loss = np.where(loss < np.inf, loss, np.inf)  # nan is not below
         return loss, residuals, slopes, inverse
 
     def _curve(
@@ -271,8 +285,7 @@ class Descent:
 def _lengths(slopes: Array) -> Array:
     """Length of each derivative; infinite where it says nothing, so that a constant stays."""
     lengths = np.sqrt(np.einsum("kij,kij->ki", slopes, slopes))
-    lengths[~(lengths > 0.0)] = np.inf
-    return lengths
+    return np.where(lengths > 0.0, lengths, np.inf)
 
 
 def _solve(matrices: Array, right: Array) -> Array:

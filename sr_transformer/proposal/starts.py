@@ -88,12 +88,8 @@ def scout(
         constants, losses = fit.solve_affine(given[:1])
         return first.with_constants(constants[0]), float(losses[0])
     constants = _scattered(fit.program, given, seed)
-    constants, losses = fit.solve_affine(constants)
-    order = np.argsort(losses, kind="stable")[:_SCOUTED]
-    if 0 not in order:
-        order[-1] = 0  # the likeliest start is worth a descent wherever it begins
     constants, losses = fit.descend(
-        constants[order], _SCOUT_EVALUATIONS, _SCOUT_TOLERANCE,
+        constants, _SCOUT_EVALUATIONS, _SCOUT_TOLERANCE, most=_SCOUTED,
         halve_after=_HALVED_AFTER, enough=enough, hopeless=hopeless,
     )  # fmt: skip
     best = int(np.argmin(losses))
