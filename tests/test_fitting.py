@@ -19,8 +19,7 @@ OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
 def fitted(starts, X, y, seed=0, exact=1e-20):
     """One formula from several starts: scouted on few rows, refined on all."""
     table = Table(np.asfortranarray(X), y)
-    random_state = np.random.RandomState(seed)
-    found, _ = scout(starts, scouting_table(table), random_state=random_state, enough=exact)
+    found, _ = scout(starts, scouting_table(table), seed=seed, enough=exact)
     return refine(found, table, enough=exact)
 
 
