@@ -275,6 +275,25 @@ def test_sympy_outside_the_language_is_refused(formula):
         Expression.from_sympy(sympy.sympify(formula))
 
 
+@pytest.mark.parametrize("text", ["__import__('os').mkdir('evaluated')", "x0 + 1"])
+def test_sympy_never_evaluates_text(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExpressionError, match=r"got str. Read text with Expression\.parse"):
+        Expression.from_sympy(text)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("thing", [None, ["x0"], b"x0", {"x0": 1}, Expression(["x0"]), 1j])
+def test_only_sympy_and_numbers_come_from_sympy(thing):
+    with pytest.raises(ExpressionError, match=f"got {type(thing).__name__}"):
+        Expression.from_sympy(thing)
+
+
+@pytest.mark.parametrize("value", [2, -1.5, np.float64(0.25)])
+def test_numbers_come_from_sympy_as_constants(value):
+    assert Expression.from_sympy(value) == Expression(["c"], [value])
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -106,6 +106,14 @@ def test_an_exploding_spelling_gives_none():
     assert formula.lower({"*"}) is None
 
 
+# An equal number of another type finds what a cache holds, so each starts from an empty one.
+@pytest.mark.parametrize("exponent", [1.25, 1.5, 2.5, 3.5, 5.0, 6.0, 7.0, 15.75, 17.0, -2.5])
+def test_a_power_is_spelled_where_none_has_been(exponent):
+    new = f"not an operator, but a set of its own for {exponent}"
+    lowered = Expression(["^", "x0", "c"], [exponent]).lower(["*", "/", "sqrt", "exp", "log", new])
+    assert lowered.evaluate([[2.0]]) == pytest.approx(2.0**exponent)
+
+
 def test_no_power_is_spelled_by_a_logarithm_where_its_base_may_be_negative():
     formula = Expression.parse("square(x0) + x1 ^ 3")
     lowered = formula.lower({"+", "exp", "log", "*"})

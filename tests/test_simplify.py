@@ -45,11 +45,9 @@ def test_simplified_formulas_have_equal_values_where_the_original_is_defined():
 
 def test_simplifying_twice_changes_nothing():
     generator = np.random.default_rng(1)
-    unstable = 0
     for _ in range(2000):
         once = Expression(*random_formula(generator, 4)).simplify()
-        unstable += once.simplify().symbols != once.symbols
-    assert unstable <= 4  # constants that cancel to one only in the second round
+        assert once.simplify().symbols == once.symbols
 
 
 @pytest.mark.parametrize(
@@ -69,6 +67,8 @@ def test_simplifying_twice_changes_nothing():
         (["max", "x0", "max", "x1", "x2"], ["max", "max", "x2", "x0", "x1"]),
         (["log", "exp", "x0"], ["x0"]),
         (["abs", "neg", "x0"], ["abs", "x0"]),
+        (["tan", "neg", "atan", "x0"], ["neg", "x0"]),
+        (["cos", "neg", "acos", "x0"], ["x0"]),
     ],
 )
 def test_equal_formulas_get_one_spelling(one, other):
