@@ -8,7 +8,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from sr_transformer.clock import Clock
-from sr_transformer.engines.base import SearchEngine, SearchResult, SearchTask, run_search
+from sr_transformer.engines.base import (
+    KEYBOARD,
+    SearchEngine,
+    SearchResult,
+    SearchTask,
+    run_search,
+    warn_user,
+)
+from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import CONSTANT
 from sr_transformer.front.pool import Candidate, Pool, pareto
@@ -140,7 +148,6 @@ def seeded_search(
         seconds *= 1 - _FINISHING_SHARE
     seeded = clock.elapsed()
     result = run_search(engine, replace(task, guesses=as_searched, timeout_in_seconds=seconds))
-    clock.add("start", result.start_seconds)
     searched = clock.elapsed()
     # Of its own seed: the guesses and what they became must be compared on the same rows.
     rows = table.sample(_REFIT_ROWS, np.random.RandomState(0))
@@ -152,7 +159,8 @@ def seeded_search(
                 expression = scaling.to_scaled_units(expression)
             found.append(Candidate(*refit(expression, rows), source=engine.name))
     except KeyboardInterrupt:
-        pass  # the search is over: what is fitted by now is kept
+        result = replace(result, interruption=KEYBOARD)
+        warn_user("The fit was interrupted after its search.", SearchInterruptedWarning)
     if found and (task.X_units is not None or task.y_units is not None):
         pool.keep(lambda expression: False)  # only PySR can tell which of them keep to the units
     if result.columns is not None:
@@ -163,6 +171,7 @@ def seeded_search(
     skeletons = {_skeleton(expression) for expression in result.expressions}
     stages = {
         "seed": seeded - begun,
+        "start": result.start_seconds,
         "search": searched - seeded - result.start_seconds,
         "refit": clock.elapsed() - searched,
     }
@@ -178,7 +187,7 @@ def seeded_search(
         n_survived=sum(_skeleton(guess) in skeletons for guess in result.accepted),
         n_improved=sum(_is_improved(row, losses) for row in front),
         n_unreadable=result.n_unreadable,
-        seconds={**stages, "start": result.start_seconds},
+        seconds=stages,
     )
     return result, report
 

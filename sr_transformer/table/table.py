@@ -150,7 +150,7 @@ class Table:
         The spread of y is that of most rows, its median absolute deviation: where y runs over many
         decades, a few rows have all of the variance, and what is nothing to them is not to others.
         """
-        spread = np.median(np.abs(self.y - np.median(self.y)))
+        spread = float(np.median(np.abs(self.y - np.median(self.y))))
         unit = (spread * 10.0**-self.exponent) ** 2 if spread > 0.0 else self.variance
         return max(_EXPLAINED * unit, _ROUNDING * self.mean_of_squares(self.y))
 
