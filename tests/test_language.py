@@ -224,3 +224,7 @@ def test_a_language_with_few_operators_keeps_to_them():
         ["*", "x0", "x0"], (), few
     )
     assert formula.lower({"+"}) is None
+    with pytest.raises(
+        ExpressionError, match="unknown symbol 'neg'; allowed are the operators [+] "
+    ):
+        Expression.parse("-x0", language=few)

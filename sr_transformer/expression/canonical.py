@@ -186,12 +186,14 @@ def _is_sum(node: Node) -> bool:
 
 def _term_order(term: tuple[Node, float]) -> tuple:
     node, coefficient = term
-    return -len(node.skeleton), node.skeleton, node.full, coefficient
+    skeleton = node.skeleton
+    return -len(skeleton), skeleton, node.full, coefficient
 
 
 def _factor_order(factor: tuple[Node, float]) -> tuple:
     base, exponent = factor
-    return len(base.skeleton), base.skeleton, base.full, exponent
+    skeleton = base.skeleton
+    return len(skeleton), skeleton, base.full, exponent
 
 
 def _is_integer(value: float) -> bool:
@@ -305,7 +307,7 @@ def _finish_product(coefficient: float, factors: dict[str, list]) -> Node:
     coefficient = _finite(coefficient)
     if coefficient == 0.0 or not kept:
         return number(coefficient)
-    roots = [(base, p) for base, p in kept if abs(p) == 0.5]
+    roots = [(base, p) for base, p in kept if abs(p) == 0.5] if len(kept) > 1 else []
     if len(roots) > 1:
         kept = [(base, p) for base, p in kept if abs(p) != 0.5]
         merged = multiply([(base, 2.0 * p) for base, p in roots])

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain, count
+from operator import add
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
 from sr_transformer.errors import ExpressionError
-from sr_transformer.expression.language import ARITHMETIC, CONSTANT, Language
+from sr_transformer.expression.language import ARITHMETIC, COLUMNS, CONSTANT, Language
 from sr_transformer.expression.program import BoundProgram, compile_program
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class Expression:
         language: Language = ARITHMETIC,
     ) -> Expression:
         """Build without checking: for code that has made the sequence itself."""
-        self = object.__new__(cls)
+        self = _new(cls)
         _set_symbols(self, symbols)
         _set_constants(self, constants)
         _set_language(self, language)
@@ -96,10 +98,15 @@ class Expression:
         cls, operator: str, first: Expression, second: Expression | None = None
     ) -> Expression:
         """An operator over its arguments, which are of one language."""
+        self = _new(cls)
         if second is None:
-            return cls.unchecked((operator, *first.symbols), first.constants, first.language)
-        symbols = (operator, *first.symbols, *second.symbols)
-        return cls.unchecked(symbols, first.constants + second.constants, first.language)
+            _set_symbols(self, (operator, *first.symbols))
+            _set_constants(self, first.constants)
+        else:
+            _set_symbols(self, (operator, *first.symbols, *second.symbols))
+            _set_constants(self, first.constants + second.constants)
+        _set_language(self, first.language)
+        return self
 
     # --- identity -----------------------------------------------------------------------------
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -211,7 +218,8 @@ class Expression:
     def variables(self) -> tuple[int, ...]:
         """Column indices that the formula reads, ascending."""
         arity = self.language.arity
-        return tuple(sorted({int(s[1:]) for s in self.symbols if s[0] == "x" and s not in arity}))
+        used = {COLUMNS[s] for s in self.symbols if s[0] == "x" and s not in arity}
+        return tuple(sorted(used))
 
     @property
     def operators(self) -> frozenset[str]:
@@ -301,6 +309,7 @@ class Expression:
         lower: Callable[[Iterable[str]], Expression | None]
 
 
+_new = object.__new__
 _set_symbols = Expression.__dict__["symbols"].__set__
 _set_constants = Expression.__dict__["constants"].__set__
 _set_language = Expression.__dict__["language"].__set__
@@ -309,19 +318,14 @@ set_simplified = Expression.__dict__["simplified"].__set__
 
 @lru_cache(maxsize=4096)
 def _ends(symbols: tuple[str, ...], language: Language) -> tuple[int, ...]:
-    lengths: list[int] = []
+    def leaf(_: object) -> tuple[int, ...]:
+        return (1,)
 
-    def leaf(_: object) -> int:
-        lengths.append(1)
-        return 1
+    def operation(_: str, *below: tuple[int, ...]) -> tuple[int, ...]:
+        return (1 + sum(map(len, below)), *chain(*below))
 
-    def operation(_: str, *below: int) -> int:
-        lengths.append(1 + sum(below))
-        return lengths[-1]
-
-    language.fold(symbols, range(symbols.count(CONSTANT)), leaf, leaf, operation)
-    n_symbols = len(symbols)
-    return tuple(n_symbols - 1 - i + length for i, length in enumerate(lengths))[::-1]
+    sizes = language.fold(symbols, range(symbols.count(CONSTANT)), leaf, leaf, operation)
+    return tuple(map(add, sizes, count()))
 
 
 def _is_variable(symbol: str) -> bool:

@@ -88,7 +88,7 @@ class _Columns(dict[str, int]):
         return column
 
 
-_COLUMNS = _Columns()
+COLUMNS = _Columns()
 
 
 class Language:
@@ -172,7 +172,7 @@ class Language:
             n_arguments = arity.get(symbol)
             if n_arguments is None:
                 number = symbol == CONSTANT
-                push(constant(next(values)) if number else variable(_COLUMNS[symbol]))
+                push(constant(next(values)) if number else variable(COLUMNS[symbol]))
             elif n_arguments == 2:
                 push(operation(symbol, pop(), pop()))
             else:

@@ -80,27 +80,14 @@ class _Speller:
             arity = language.arity[name]
             own = Expression.joined(name, *map(self.variable, range(arity)))
             self.table[name] = {(1, 1, arity - 1): own}
-        spellings = [
-            (name, template)
-            for name, row in language.operators.items()
-            if name not in operators
-            for text in row.spellings
-            if (template := self._read(text))
-        ]
         changed = True
         while changed:
             changed = False
-            for name, template in spellings:
-                found = _shortest_of(self.table[name], self.composed(template))
-                if found.keys() != self.table[name].keys():
+            for name, row in language.operators.items():
+                if name not in operators:
+                    found = _shortest_of(self.table[name], *map(self.spelled, row.spellings))
+                    changed |= found.keys() != self.table[name].keys()
                     self.table[name] = found
-                    changed = True
-
-    def _read(self, text: str) -> Expression | None:
-        try:
-            return parse(text, ("a", "b"), self.language)
-        except ExpressionError:  # the language does not hold all of its operators
-            return None
 
     # --- spelling a formula -------------------------------------------------------------------
     def lowered(self, name: str, *arguments: Expression) -> Expression:
@@ -147,7 +134,7 @@ class _Speller:
         if value <= 0.0:
             raise _NoSpelling
         if value == math.e:
-            return self._filled(self.table["exp"], exponent)
+            return self._filled(self.table.get("exp", {}), exponent)
         return self._filled(self.spelled(f"exp({math.log(value)!r} * a)"), exponent)
 
     # --- building parts -----------------------------------------------------------------------
@@ -198,12 +185,10 @@ class _Speller:
 
     # --- finding spellings --------------------------------------------------------------------
     def spelled(self, text: str) -> Spellings:
-        """Spellings of a formula of ``a`` and ``b``."""
-        template = self._read(text)
-        return self.composed(template) if template else {}
-
-    def composed(self, template: Expression) -> Spellings:
-        """Spellings of a template whose operators are spelled by the table."""
+        """Spellings of a formula of ``a`` and ``b`` whose operators are spelled by the table."""
+        template = _template(text, self.language)
+        if template is None:
+            return {}
         return template.fold(
             lambda value: {(1, 0, 0): self.number(value)},
             lambda column: {(0, 1 - column, column): self.variable(column)},
@@ -213,7 +198,7 @@ class _Speller:
     def applied(self, name: str, *arguments: Spellings) -> Spellings:
         """Spellings of an operator applied to spelled arguments."""
         found: Spellings = {}
-        for (own, *uses), body in self.table[name].items():
+        for (own, *uses), body in self.table.get(name, {}).items():
             for chosen in product(*(argument.items() for argument in arguments)):
                 total = [own, 0, 0]
                 for use, (cost, _) in zip(uses, chosen, strict=False):
@@ -227,6 +212,14 @@ class _Speller:
 
 
 _speller = lru_cache(maxsize=256)(_Speller)
+
+
+@lru_cache(maxsize=4096)
+def _template(text: str, language: Language) -> Expression | None:
+    try:
+        return parse(text, ("a", "b"), language)
+    except ExpressionError:  # the language does not hold all of its operators
+        return None
 
 
 def _is_number(part: Expression) -> bool:

@@ -250,8 +250,9 @@ def parse(
     if not isinstance(text, str):
         raise ExpressionError(f"a formula is read from a str; got {type(text).__name__}.")
     try:
-        return _Reader(text, variable_names, language).read()
+        formula = _Reader(text, variable_names, language).read()
     except RecursionError:
         raise ExpressionError(
             f"the formula of {len(text)} characters is nested too deeply to be read."
         ) from None
+    return Expression(formula.symbols, formula.constants, language)  # it may lack a minus sign

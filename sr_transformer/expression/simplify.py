@@ -136,27 +136,17 @@ def _emit(node: Node, symbols: list[str], constants: list[float]) -> None:
 
 def _emit_sum(node: Node, symbols: list[str], constants: list[float]) -> None:
     terms = list(node.body)
-    constant = node.head
+    if node.head != 0.0:
+        terms.append((number(node.head), 1.0))
     first = next((i for i, (_, c) in enumerate(terms) if c != -1.0), None)
-    if first is None and constant == 0.0:
-        symbols.append("neg")
-        terms = [(t, 1.0) for t, _ in terms]
-        first = 0
-    tail = terms if first is None else terms[:first] + terms[first + 1 :]
-    operators = ["-" if c == -1.0 else "+" for _, c in tail]
-    if constant != 0.0 and first is not None:
-        operators.append("+")
-    symbols.extend(operators[::-1])
     if first is None:
-        symbols.append("c")
-        constants.append(constant)
-    else:
-        _emit_term(*terms[first], symbols, constants)
-    for term, c in tail:
+        symbols.append("neg")
+        terms = [(term, 1.0) for term, _ in terms]
+    elif first:
+        terms.insert(0, terms.pop(first))
+    symbols.extend(["-" if c == -1.0 else "+" for _, c in terms[:0:-1]])
+    for term, c in terms:
         _emit_term(term, 1.0 if c == -1.0 else c, symbols, constants)
-    if constant != 0.0 and first is not None:
-        symbols.append("c")
-        constants.append(constant)
 
 
 def _emit_term(term: Node, c: float, symbols: list[str], constants: list[float]) -> None:
@@ -175,23 +165,18 @@ def _emit_product(
     if coefficient == -1.0 and above:
         symbols.append("neg")
         coefficient = 1.0
+    n_above = len(above) + (coefficient != 1.0)
     if below:
-        if not above and coefficient == 1.0:
-            symbols.append("inv")
-        else:
-            symbols.append("/")
-    if above or coefficient != 1.0:
-        leading = coefficient != 1.0
-        symbols.extend("*" * (len(above) - 1 + leading))
-        if leading:
-            symbols.append("c")
-            constants.append(coefficient)
-        for base, p in above:
-            _emit_power(base, p, symbols, constants)
-    if below:
-        symbols.extend("*" * (len(below) - 1))
-        for base, p in below:
-            _emit_power(base, p, symbols, constants)
+        symbols.append("/" if n_above else "inv")
+    symbols.extend("*" * (n_above - 1))
+    if coefficient != 1.0:
+        symbols.append("c")
+        constants.append(coefficient)
+    for base, p in above:
+        _emit_power(base, p, symbols, constants)
+    symbols.extend("*" * (len(below) - 1))
+    for base, p in below:
+        _emit_power(base, p, symbols, constants)
 
 
 def _emit_power(base: Node, p: float, symbols: list[str], constants: list[float]) -> None:

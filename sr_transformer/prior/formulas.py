@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass
 from random import Random
 
-Draft = tuple[list[str], list[float]]
-"""A formula under construction: prefix symbols and constants, not yet simplified."""
+from sr_transformer.expression import Expression
+
+_joined, _number = Expression.joined, Expression.number
 
 _BINARY = {"+": 10.0, "-": 6.0, "*": 10.0, "/": 7.0, "max": 0.15, "min": 0.15}
 _UNARY = {
@@ -25,7 +26,7 @@ _FUNCTIONS = {
     "sinh": 0.15, "cosh": 0.15, "inv": 0.5,
 }  # fmt: skip
 _EXPONENTS = {1.0: 10.0, 2.0: 4.0, 3.0: 1.2, 0.5: 1.5, 4.0: 0.4, 1.5: 0.3, 5.0: 0.15, 6.0: 0.05}
-_VARIABLES = [f"x{i}" for i in range(10)]
+_VARIABLES = [Expression.variable(i) for i in range(10)]
 _N_VARIABLES = (0.22, 0.22, 0.2, 0.14, 0.09, 0.06, 0.03, 0.02, 0.01, 0.01)
 
 
@@ -108,10 +109,10 @@ class FormulaSampler:
         self.shape = shape
         weights = _N_VARIABLES[: shape.max_variables]
         self._n_variables = _Weighted({n: w for n, w in enumerate(weights, start=1)})
-        self._fresh: list[str] = []
-        self._all: list[str] = []
+        self._fresh: list[Expression] = []
+        self._all: list[Expression] = []
 
-    def draw(self) -> Draft:
+    def draw(self) -> Expression:
         """Draw one formula, unsimplified."""
         random = self.random
         n_variables = self._n_variables.draw(random)
@@ -132,42 +133,36 @@ class FormulaSampler:
         return self._scaled(self._function(n_variables))
 
     # --- leaves -------------------------------------------------------------------------------
-    def _variable(self) -> str:
+    def _variable(self) -> Expression:
         if self._fresh and self.random.random() < 0.85:
             return self._fresh.pop()
         return self.random.choice(self._all)
 
-    def _constant(self) -> Draft:
-        return ["c"], [random_constant(self.random)]
+    def _constant(self) -> Expression:
+        return _number(random_constant(self.random))
 
-    def _scaled(self, draft: Draft) -> Draft:
-        """The draft with a constant factor, or as it is."""
-        if self.random.random() < 0.5:
-            return draft
-        symbols, constants = draft
-        return ["*", "c", *symbols], [random_constant(self.random), *constants]
+    def _scaled(self, formula: Expression, share: float = 0.5) -> Expression:
+        """The formula with a constant factor, or with this share as it is."""
+        if self.random.random() < share:
+            return formula
+        return _joined("*", self._constant(), formula)
 
     # --- random trees ---------------------------------------------------------------------------
-    def _tree(self, n_operators: int) -> Draft:
+    def _tree(self, n_operators: int) -> Expression:
         random = self.random
         if n_operators == 0:
             if random.random() < 0.2:
                 return self._constant()
-            return self._scaled_rarely([self._variable()], [])
+            return self._scaled(self._variable(), 0.8)
         if random.random() < 0.38:
-            symbols, constants = self._tree(n_operators - 1)
+            below = self._tree(n_operators - 1)
             name = _DRAW_UNARY.draw(random)
             if name == "^":
-                return ["^", *symbols, "c"], [*constants, self._odd_exponent()]
-            return [name, *symbols], constants
+                return _joined("^", below, _number(self._odd_exponent()))
+            return _joined(name, below)
         left = random.randrange(n_operators)
         a, b = self._tree(left), self._tree(n_operators - 1 - left)
-        return [_DRAW_BINARY.draw(random), *a[0], *b[0]], a[1] + b[1]
-
-    def _scaled_rarely(self, symbols: list[str], constants: list[float]) -> Draft:
-        if self.random.random() < 0.8:
-            return symbols, constants
-        return ["*", "c", *symbols], [random_constant(self.random), *constants]
+        return _joined(_DRAW_BINARY.draw(random), a, b)
 
     def _odd_exponent(self) -> float:
         random = self.random
@@ -176,82 +171,76 @@ class FormulaSampler:
         return round(random.uniform(0.2, 4.0), random.choice((1, 2, 6)))
 
     # --- shapes of laws -------------------------------------------------------------------------
-    def _power(self) -> Draft:
+    def _power(self) -> Expression:
         exponent = _DRAW_EXPONENT.draw(self.random)
         variable = self._variable()
         if exponent == 1.0:
-            return [variable], []
+            return variable
         if self.random.random() < 0.03:
             exponent = self._odd_exponent()
-        return ["^", variable, "c"], [exponent]
+        return _joined("^", variable, _number(exponent))
 
-    def _factor(self) -> Draft:
+    def _factor(self) -> Expression:
         u = self.random.random()
         if u < 0.76:
             return self._power()
         if u < 0.84:
             sign = "+" if self.random.random() < 0.5 else "-"
-            return [sign, self._variable(), self._variable()], []
+            return _joined(sign, self._variable(), self._variable())
         if u < 0.92:
-            symbols, constants = self._product(self.random.choice((1, 1, 2, 2, 3)))
+            product = self._product(self.random.choice((1, 1, 2, 2, 3)))
             sign = "+" if self.random.random() < 0.5 else "-"
             first = 1.0 if self.random.random() < 0.6 else random_constant(self.random)
-            return [sign, "c", *symbols], [first, *constants]
+            return _joined(sign, _number(first), product)
         return self._function(self.random.choice((1, 1, 2, 3)))
 
-    def _product(self, n_factors: int) -> Draft:
+    def _product(self, n_factors: int) -> Expression:
         random = self.random
         n_factors = max(1, min(n_factors, 6) - random.choice((0, 0, 1, 1, 2)))
-        symbols, constants = self._factor()
+        product = self._factor()
         for _ in range(n_factors - 1):
-            more_symbols, more_constants = self._factor()
-            name = "*" if random.random() < 0.62 else "/"
-            symbols = [name, *symbols, *more_symbols]
-            constants = constants + more_constants
-        return symbols, constants
+            factor = self._factor()
+            product = _joined("*" if random.random() < 0.62 else "/", product, factor)
+        return product
 
-    def _argument(self, size: int) -> Draft:
+    def _argument(self, size: int) -> Expression:
         u = self.random.random()
         if u < 0.75:
             return self._scaled(self._product(size))
         return self._sum(1, size)
 
-    def _function(self, size: int) -> Draft:
+    def _function(self, size: int) -> Expression:
         name = _DRAW_FUNCTION.draw(self.random)
-        symbols, constants = self._argument(size)
+        argument = self._argument(size)
         if name == "exp-":
-            return ["exp", "neg", *symbols], constants
+            return _joined("exp", _joined("neg", argument))
         if name == "gauss":
-            return ["exp", "neg", "square", *symbols], constants
-        return [name, *symbols], constants
+            return _joined("exp", _joined("neg", _joined("square", argument)))
+        return _joined(name, argument)
 
-    def _term(self, size: int) -> Draft:
+    def _term(self, size: int) -> Expression:
         u = self.random.random()
         if u < 0.7:
             return self._scaled(self._product(size))
         if u < 0.85:
             return self._scaled(self._function(size))
         # Products of a power and a function: damped oscillations, saturations, Planck-like tails.
-        a, b = self._power(), self._function(size)
-        return self._scaled((["*", *a[0], *b[0]], a[1] + b[1]))
+        return self._scaled(_joined("*", self._power(), self._function(size)))
 
-    def _sum(self, least: int, n_variables: int) -> Draft:
+    def _sum(self, least: int, n_variables: int) -> Expression:
         random = self.random
         n_terms = least + random.choice((0, 0, 0, 1, 1, 2))
         size = max(1, round(n_variables / n_terms))
-        symbols, constants = self._term(size)
+        total = self._term(size)
         for _ in range(n_terms - 1):
-            more_symbols, more_constants = self._term(size)
-            name = "+" if random.random() < 0.65 else "-"
-            symbols = [name, *symbols, *more_symbols]
-            constants = constants + more_constants
+            term = self._term(size)
+            total = _joined("+" if random.random() < 0.65 else "-", total, term)
         if random.random() < 0.35:
-            symbols = ["+", *symbols, "c"]
-            constants = [*constants, random_constant(random)]
-        return symbols, constants
+            total = _joined("+", total, self._constant())
+        return total
 
-    def _ratio(self, n_variables: int) -> Draft:
+    def _ratio(self, n_variables: int) -> Expression:
         half = max(1, n_variables // 2)
         above = self._term(half) if self.random.random() < 0.6 else self._sum(1, half)
         below = self._sum(2, max(1, n_variables - half))
-        return self._scaled((["/", *above[0], *below[0]], above[1] + below[1]))
+        return self._scaled(_joined("/", above, below))

@@ -14,6 +14,7 @@ from sr_transformer.expression import Expression
 from sr_transformer.expression.language import ARITHMETIC
 
 _FUNCTIONS = frozenset(ARITHMETIC.arity) - {"+", "-", "*", "neg"}
+Part = tuple[str, list[str]]  # what joins the keys of some parts, and these
 _UNORDERED = {"+": "+", "-": "+", "*": "*", "max": "max", "min": "min"}
 
 
@@ -26,7 +27,7 @@ def skeleton(expression: Expression) -> str:
     """
     occurrences: dict[int, int] = {}
 
-    def variable(column: int) -> tuple[str, list[str]]:
+    def variable(column: int) -> Part:
         occurrences[column] = occurrences.get(column, 0) + 1
         return "v", []
 
@@ -35,10 +36,9 @@ def skeleton(expression: Expression) -> str:
     return f"{_close(root)} {counts}"
 
 
-def _joined(name: str, a: tuple[str, list[str]], *others: tuple[str, list[str]]) -> tuple:
-    if not others:
+def _joined(name: str, a: Part, b: Part | None = None) -> Part:
+    if b is None:
         return a if name == "neg" else (name, [_close(a)])
-    (b,) = others
     kind = _UNORDERED.get(name)
     if kind is not None:
         parts = a[1] if a[0] == kind else [_close(a)]
@@ -48,7 +48,7 @@ def _joined(name: str, a: tuple[str, list[str]], *others: tuple[str, list[str]])
     return name, [f"{_close(a)};{_close(b)}"]
 
 
-def _close(node: tuple[str, list[str]]) -> str:
+def _close(node: Part) -> str:
     kind, parts = node
     if not parts:
         return kind[0]

@@ -111,7 +111,7 @@ class ExampleStream(Iterator[Example]):
     def formula(self) -> Expression:
         """Draw a formula alone, simplified and within the size limit, without a table."""
         while True:
-            expression = Expression.unchecked(*map(tuple, self._sampler.draw())).simplify()
+            expression = self._sampler.draw().simplify()
             if 1 < len(expression.symbols) <= self.config.max_complexity and expression.variables:
                 return expression
 
@@ -137,11 +137,7 @@ class ExampleStream(Iterator[Example]):
             raise ValueError(f"n_rows is {n_rows}; values differ in tables of at least 2 rows.")
         longest = 3 * self.config.max_complexity
         drafts = [self._sampler.draw() for _ in range(n_drafts)]
-        formulas = [
-            Expression.unchecked(tuple(symbols), tuple(constants))
-            for symbols, constants in drafts
-            if len(symbols) <= longest
-        ]
+        formulas = [draft for draft in drafts if len(draft.symbols) <= longest]
         widths = [max(formula.variables, default=-1) + 1 for formula in formulas]
         inputs = [
             (formula, random_inputs(self._generator, n_rows, n_columns))
