@@ -70,11 +70,6 @@ class Operator:
     inverse: str = ""
     domain: tuple[float, float] = (-math.inf, math.inf)
 
-    @property
-    def infix(self) -> bool:
-        """Whether the operator is written between its arguments."""
-        return self.precedence > 0
-
 
 CONSTANT = "c"
 """The prefix symbol that stands for a numeric constant."""
@@ -225,16 +220,6 @@ def _power_derivative(value: Array, base: Array, exponent: Array) -> tuple[Array
     return exponent * np.power(base, exponent - 1.0), by_exponent
 
 
-def _maximum_derivative(_: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    first = np.asarray(a >= b, dtype=float)
-    return first, 1.0 - first
-
-
-def _minimum_derivative(_: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    first = np.asarray(a <= b, dtype=float)
-    return first, 1.0 - first
-
-
 _HALF_PI = math.pi / 2
 _NOT_NEGATIVE = (0.0, math.inf)
 
@@ -261,12 +246,14 @@ ARITHMETIC = Language("arithmetic", (
     ),
     # With evaluation SymPy tries to prove which argument is larger, which can take minutes.
     Operator(
-        "max", 2, np.maximum, _maximum_derivative, "Max({0}, {1}, evaluate=False)",
-        "np.maximum({0}, {1})", aliases=("Max",), spellings=("-min(-a, -b)",),
+        "max", 2, np.maximum, lambda v, a, b: (1.0 * (a >= b), 1.0 - (a >= b)),
+        "Max({0}, {1}, evaluate=False)", "np.maximum({0}, {1})",
+        aliases=("Max",), spellings=("-min(-a, -b)",),
     ),
     Operator(
-        "min", 2, np.minimum, _minimum_derivative, "Min({0}, {1}, evaluate=False)",
-        "np.minimum({0}, {1})", aliases=("Min",), spellings=("-max(-a, -b)",),
+        "min", 2, np.minimum, lambda v, a, b: (1.0 * (a <= b), 1.0 - (a <= b)),
+        "Min({0}, {1}, evaluate=False)", "np.minimum({0}, {1})",
+        aliases=("Min",), spellings=("-max(-a, -b)",),
     ),
     Operator(
         "neg", 1, np.negative, lambda v, a: (-1.0,), "(-{0})", "(-{0})",

@@ -101,19 +101,24 @@ class BoundProgram:
     program : Program
     columns : ndarray of shape (n_columns, n_rows)
         The table, transposed.
+
+    Attributes
+    ----------
+    node_values : list
+        Values of every node of the program where they were last computed.
     """
 
     def __init__(self, program: Program, columns: Array) -> None:
         self.program = program
         operators = program.language.operators
         self.n_rows = columns.shape[1]
-        self._values: list = [None] * len(program.nodes)
+        self.node_values: list = [None] * len(program.nodes)
         self._logarithms: dict[int, Array] = {}  # of bases without constants, by position
         self._leaves: list[tuple[int, int]] = []
         self._steps: list[tuple] = []
         for position, (symbol, a, b) in enumerate(program.nodes):
             if symbol == "x":
-                self._values[position] = columns[a]
+                self.node_values[position] = columns[a]
             elif symbol == "c":
                 self._leaves.append((position, a))
             elif program.active[position]:
@@ -122,13 +127,8 @@ class BoundProgram:
                 self._compute(position, operators[symbol].function, a, b)
         self._linear_steps = [step for step in self._steps if program.above_linear[step[0]]]
 
-    @property
-    def node_values(self) -> list:
-        """Values of every node of the program where they were last computed."""
-        return self._values
-
     def _compute(self, position: int, function, a: int, b: int) -> None:
-        values = self._values
+        values = self.node_values
         values[position] = function(values[a]) if b < 0 else function(values[a], values[b])
 
     def values(self, constants: Array, *, only_linear: bool = False) -> Array:
@@ -144,7 +144,7 @@ class BoundProgram:
         -------
         ndarray, to be broadcast to (n_sets, n_rows)
         """
-        values = self._values
+        values = self.node_values
         for position, index in self._leaves:
             values[position] = constants[:, index : index + 1]
         for position, function, a, b in self._linear_steps if only_linear else self._steps:
@@ -171,7 +171,7 @@ class BoundProgram:
         if not wanted:
             return derivatives
         place = {index: i for i, index in enumerate(wanted)}
-        values, nodes = self._values, self.program.nodes
+        values, nodes = self.node_values, self.program.nodes
         operators = self.program.language.operators
         adjoint: list = [None] * len(nodes)
         adjoint[-1] = 1.0
@@ -211,7 +211,7 @@ class BoundProgram:
 
     def _power(self, adjoint: list, above: Sequence[bool], position: int, a: int, b: int) -> None:
         """Both slopes cost a transcendental function, and mostly only one is wanted."""
-        values = self._values
+        values = self.node_values
         upper, value, base, exponent = (
             adjoint[position], values[position], values[a], values[b],
         )  # fmt: skip

@@ -111,7 +111,7 @@ def to_pysr(expression: Expression, variable_names: Sequence[str] | None = None)
         return f"({value!r})" if math.copysign(1.0, value) < 0 else repr(value)
 
     def operation(name: str, *parts: str) -> str:
-        if language.operators[name].infix:
+        if language.operators[name].precedence:
             return f"({parts[0]} {name} {parts[1]})"
         return f"{name}({', '.join(parts)})"
 

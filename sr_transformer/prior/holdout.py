@@ -59,29 +59,26 @@ def _close(node: Part) -> str:
 
 def held_out_formulas() -> list[Expression]:
     """The formulas of ``holdout.txt``."""
-    text = files("sr_transformer.prior").joinpath("holdout.txt").read_text(encoding="utf-8")
     formulas = []
-    for line in text.splitlines():
-        if line.startswith("#"):
-            continue
-        symbols, constants = [], []
-        for word in line.split():
-            if word in ARITHMETIC.arity or word[0] == "x":
-                symbols.append(word)
-            else:
-                symbols.append("c")
-                constants.append(float(word))
-        formulas.append(Expression(symbols, constants))
+    for line in _lines():
+        words = [] if line.startswith("#") else line.split()
+        symbols = [w if w in ARITHMETIC.arity or w[0] == "x" else "c" for w in words]
+        numbers = [word for word, symbol in zip(words, symbols, strict=True) if symbol == "c"]
+        if words:
+            formulas.append(Expression(symbols, map(float, numbers)))
     return formulas
+
+
+def _lines() -> list[str]:
+    path = files("sr_transformer.prior").joinpath("holdout.txt")
+    return path.read_text(encoding="utf-8").splitlines()
 
 
 def held_out_suites() -> list[str]:
     """Names of the suites in ``holdout.txt``: the comments right above their laws."""
-    text = files("sr_transformer.prior").joinpath("holdout.txt").read_text(encoding="utf-8")
-    lines = text.splitlines()
     return [
         line.removeprefix("# ")
-        for line, following in pairwise(lines)
+        for line, following in pairwise(_lines())
         if line.startswith("#") and not following.startswith("#")
     ]
 

@@ -185,18 +185,15 @@ class _Parent:
         self.above = [-1] * n
         self.slopes: list = [None] * n
         self.slopes[-1] = np.ones_like(self.residuals)
-        for position, (symbol, a, b) in enumerate(self.nodes):
-            if symbol not in ("x", "c"):
-                self.above[a] = position
-                if b >= 0:
-                    self.above[b] = position
         for position in range(n - 1, -1, -1):
-            symbol, a, b = self.nodes[position]
-            if symbol in ("x", "c"):
+            symbol, *below = self.nodes[position]
+            if symbol not in self.operators:
                 continue
-            arguments = (self.values[a],) if b < 0 else (self.values[a], self.values[b])
-            shares = self.operators[symbol].derivative(self.values[position], *arguments)
-            for child, share in zip((a, b), shares, strict=False):
+            below = below[: self.operators[symbol].arity]
+            values = [self.values[child] for child in below]
+            shares = self.operators[symbol].derivative(self.values[position], *values)
+            for child, share in zip(below, shares, strict=True):
+                self.above[child] = position
                 self.slopes[child] = self.slopes[position] * share
 
     # --- what is tried ------------------------------------------------------------------------
