@@ -20,7 +20,6 @@ from sr_transformer.console import (
     clear_errors,
     error_console,
     fail,
-    front_as_records,
     output_console,
     print_front,
     say,
@@ -75,9 +74,15 @@ def fit(
 ) -> None:
     """Find formulas for one column of a table in terms of the others."""
     with clear_errors():
-        X, y = _features_and_target(read_table(data), target, drop or [])
-        if save is not None:
-            _check_writable(save)
+        table, drop = read_table(data), drop or []
+        for name in [target, *drop]:
+            if name not in table.columns:
+                fail(f"no column {name!r} in the file; it has {', '.join(table.columns)}.")
+        X, y = table.drop(columns=[target, *drop]), table[target]
+        _check_numeric(X.join(y), advice=" Leave it out with --drop NAME.")
+        if X.shape[1] == 0:
+            fail(f"the file has no column beside {target!r} that a formula could use.")
+        _check_writable(save, plot)
         from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
 
         model = SymbolicTransformerRegressor(
@@ -91,7 +96,9 @@ def fit(
         with shown_warnings():
             model.fit(X, y)
         if as_json:
-            print(json.dumps(front_as_records(model), indent=2))
+            rows = model.equations_.drop(columns="sympy_format")
+            rows["selected"] = rows.index == model.hall_of_fame_.select()
+            print(json.dumps(rows.to_dict("records"), indent=2))
         else:
             print_front(model, target, model.score(X, y))
         if save is not None:
@@ -132,10 +139,7 @@ def predict(
             )
         _check_numeric(table[names])
         table["prediction"] = estimator.predict(table[names], index)
-        if out is None:
-            table.to_csv(sys.stdout, index=False)
-        else:
-            table.to_csv(out, index=False)
+        table.to_csv(out or sys.stdout, index=False)
 
 
 @app.command()
@@ -149,7 +153,7 @@ def info() -> None:
     out = output_console()
 
     def line(name: str, value: object) -> None:
-        out.print(f"{name:<20}{value}", highlight=False, markup=False, soft_wrap=True)
+        out.print(f"{name:<20}{value}", soft_wrap=True)
 
     line("sr-transformer", __version__)
     line("python", f"{python_version()} on {platform()}")
@@ -337,36 +341,22 @@ def read_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def _features_and_target(
-    table: pd.DataFrame, target: str, drop: list[str]
-) -> tuple[pd.DataFrame, pd.Series]:
-    for name in [target, *drop]:
-        if name not in table.columns:
-            fail(f"no column {name!r} in the file; it has {', '.join(table.columns)}.")
-    kept = table.drop(columns=drop)
-    _check_numeric(kept, advice=" Leave it out with --drop NAME.")
-    X, y = kept.drop(columns=[target]), kept[target]
-    if X.shape[1] == 0:
-        fail(f"the file has no column beside {target!r} that a formula could use.")
-    return X, y
-
-
 def _check_numeric(table: pd.DataFrame, advice: str = "") -> None:
     import pandas as pd
 
     for name, column in table.items():
-        numbers = pd.to_numeric(column, errors="coerce")
-        text = column[numbers.isna() & column.notna()]
+        text = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
         if len(text):
             fail(
                 f"the column {name!r} holds text ({text.iloc[0]!r}); formulas need numbers.{advice}"
             )
 
 
-def _check_writable(path: Path) -> None:
-    """Find out before a long fit that its result could not be saved."""
-    if not path.absolute().parent.is_dir():
-        fail(f"the folder {path.absolute().parent} does not exist.")
+def _check_writable(*paths: Path | None) -> None:
+    """Find out before a long run that its results could not be saved."""
+    for path in paths:
+        if path is not None and not path.absolute().parent.is_dir():
+            fail(f"the folder {path.absolute().parent} does not exist.")
 
 
 def _load_estimator(path: Path) -> SymbolicTransformerRegressor:
@@ -395,9 +385,7 @@ def _evaluate(
     workers: int, out: Path | None, card: Path | None,
 ) -> None:  # fmt: skip
     """Measure a model, print the table, and write the card."""
-    for path in (out, card):
-        if path is not None:
-            _check_writable(path)
+    _check_writable(out, card)
     try:
         numbers = tuple(int(number) for number in draws.split(","))
     except ValueError:

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 # A table that goes to a file or a pipe is as wide as this, whatever the terminal.
 WIDTH_WITHOUT_TERMINAL = 140
 
+# Texts hold names of columns and formulas: nothing in them is markup.
+_PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+
 
 def say(text: str, style: str | None = None) -> None:
     """Print one line to standard error."""
-    error_console().print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+    error_console().print(text, style=style, soft_wrap=True)
 
 
 def fail(message: str) -> NoReturn:
@@ -61,14 +64,14 @@ def output_console() -> Console:
     """Console for results."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
+    return Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, **_PLAIN)
 
 
 def error_console() -> Console:
     """Console for progress, warnings and errors."""
     from rich.console import Console
 
-    return Console(stderr=True)
+    return Console(stderr=True, **_PLAIN)
 
 
 @contextmanager
@@ -85,64 +88,37 @@ def shown_fit(clock: Clock, verbose: int) -> Iterator[None]:
     if verbose == 0:
         yield
         return
-    from rich.progress import Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, Task, TextColumn, TimeElapsedColumn
     from rich.progress_bar import ProgressBar
 
-    class TimeBar(ProgressColumn):
+    class TimeBar(BarColumn):
         def render(self, task: Task) -> ProgressBar:
-            used = None if clock.limit is None else min(clock.used() / clock.limit, 1.0)
-            return ProgressBar(
-                total=1.0, completed=used or 0.0, width=40, pulse=used is None,
-                animation_time=task.get_time(),
-            )  # fmt: skip
+            task.completed = clock.used()
+            return super().render(task)
 
     console = error_console()
     columns = (TextColumn("{task.description}"), TimeBar(), TimeElapsedColumn())
     hidden = verbose > 1 or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        bar = progress.add_task("starting", total=None)
+        bar = progress.add_task("starting", total=clock.limit)
 
         def show(text: str) -> None:
-            line = f"sr-transformer {clock.elapsed():6.1f} s  {text}"
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(f"sr-transformer {clock.elapsed():6.1f} s  {text}", soft_wrap=True)
             progress.update(bar, description=text.split("\n")[0])
 
         clock.say = show
         yield
 
 
-def front_as_records(model: SymbolicTransformerRegressor) -> list[dict[str, Any]]:
-    """The front for JSON, one record a formula."""
-    hall = model.hall_of_fame_
-    selected = hall.select()
-    return [
-        {
-            "complexity": candidate.complexity,
-            "loss": hall.shown_loss(candidate),
-            "score": score,
-            "equation": candidate.expression.to_text(hall.variable_names),
-            "description_length": length,
-            "source": candidate.source,
-            "selected": row == selected,
-        }
-        for row, (candidate, score, length) in enumerate(
-            zip(hall.front, hall.scores, hall.description_lengths, strict=True)
-        )
-    ]
-
-
 def print_front(model: SymbolicTransformerRegressor, target: str, r2: float) -> None:
     """Print the front as a table, then the chosen formula and how well it fits."""
     from rich.table import Table
-    from rich.text import Text
 
     hall = model.hall_of_fame_
     selected = hall.select()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("")
-    table.add_column("complexity", justify="right")
-    table.add_column("loss", justify="right")
-    table.add_column("score", justify="right")
+    table = Table("", box=None, pad_edge=False, header_style="bold")
+    for name in ("complexity", "loss", "score"):
+        table.add_column(name, justify="right")
     table.add_column("equation", overflow="fold")
     table.add_column("source")
     for row, (candidate, score) in enumerate(zip(hall.front, hall.scores, strict=True)):
@@ -151,7 +127,7 @@ def print_front(model: SymbolicTransformerRegressor, target: str, r2: float) -> 
             str(candidate.complexity),
             f"{hall.shown_loss(candidate):.3g}",
             f"{score:.3f}",
-            Text(candidate.expression.to_text(hall.variable_names, 6)),
+            candidate.expression.to_text(hall.variable_names, 6),
             candidate.source,
             style="bold green" if row == selected else None,
         )
@@ -159,21 +135,19 @@ def print_front(model: SymbolicTransformerRegressor, target: str, r2: float) -> 
     console.print(table)
     chosen = hall.front[selected].expression.to_text(hall.variable_names, 6)
     seconds = model.timings_["total"]
-    for text in (
-        "",
-        f"{target} = {chosen}",
+    console.print(
+        f"\n{target} = {chosen}\n"
         f"R2 = {r2:.6g} on the table itself; found by {model.engine_} in {seconds:.1f} s",
-    ):
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        soft_wrap=True,
+    )
 
 
 @contextmanager
 def shown_training() -> Iterator[Callable[[TrainingProgress], None]]:
     """Show a bar with the loss, the speed and the time left."""
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    columns = Bar.get_default_columns()[:3]  # without the time that is left: the text says it
     # The further processes of a distributed run have nothing to show.
     helper = os.environ.get("LOCAL_RANK", "0") != "0"
     with Bar(*columns, console=error_console(), transient=True, disable=helper) as bar:
