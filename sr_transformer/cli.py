@@ -108,10 +108,7 @@ def fit(
             from sr_transformer.plotting import plot_summary
 
             hall = model.hall_of_fame_
-            figure = plot_summary(
-                hall, X.to_numpy(float), y.to_numpy(float), selected=hall.select(),
-                target_name=target,
-            )  # fmt: skip
+            figure = plot_summary(hall, X, y, selected=hall.select(), target_name=target)
             figure.savefig(plot)
             say(f"picture saved to {plot}")
 

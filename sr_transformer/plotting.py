@@ -69,19 +69,15 @@ def plot_front(
     colours = [FORMULA_COLOUR if row == selected else FRONT_COLOUR for row in rows]
     ax.hlines(rows, floor, losses, colors=colours, linewidth=1.2, alpha=0.5)
     ax.scatter(losses, rows, c=colours, s=36, zorder=3)
-    ax.set_xscale("log")
-    ax.set_xlim(floor, ceiling)
+    ax.set(xscale="log", xlim=(floor, ceiling), xlabel="mean squared error", ylabel="complexity")
     ax.xaxis.set_minor_formatter(NullFormatter())
     for row in np.flatnonzero(np.array(shown) == 0):
         ax.annotate(
             "0", (losses[row], row), (7, 0), textcoords="offset points", va="center", fontsize=8
         )
-    ax.set_xlabel("mean squared error")
-    ax.set_ylabel("complexity")
     ax.set_yticks(rows, [str(candidate.complexity) for candidate in front])
-    ax.set_ylim(len(front) - 0.4, -0.6)
+    ax.set(ylim=(len(front) - 0.4, -0.6), axisbelow=True)
     ax.grid(axis="x", color="0.9")
-    ax.set_axisbelow(True)
 
     equations = ax.secondary_yaxis("right")
     texts = [_label(candidate.expression.to_text(names, 4), LONGEST_LABEL) for candidate in front]
@@ -91,8 +87,8 @@ def plot_front(
         label = equations.get_yticklabels()[selected]
         label.set_color(FORMULA_COLOUR)
         label.set_fontweight("bold")
-    for side in (ax.spines["top"], ax.spines["right"], equations.spines["right"]):
-        side.set_visible(False)
+    equations.spines["right"].set_visible(False)
+    ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
@@ -131,30 +127,23 @@ def plot_fit(
     y = np.asarray(y, dtype=float)
     if ax is None:
         ax = _new_figure(6.0, 4.2).add_subplot()
-    names = list(variable_names or (f"x{i}" for i in range(X.shape[1])))
+    target = _label(target_name, LONGEST_LABEL)
     if X.shape[1] == 1:
         _draw_curve(ax, expression, X[:, 0], y)
-        ax.set_xlabel(_label(names[0], LONGEST_LABEL))
-        ax.set_ylabel(_label(target_name, LONGEST_LABEL))
+        name = variable_names[0] if variable_names else "x0"
+        ax.set(xlabel=_label(name, LONGEST_LABEL), ylabel=target)
     else:
         _draw_agreement(ax, expression.evaluate(X), y)
-        ax.set_xlabel(f"{_label(target_name, LONGEST_LABEL)}, measured")
-        ax.set_ylabel(f"{_label(target_name, LONGEST_LABEL)}, formula")
-    text = _label(f"{target_name} = {expression.to_text(names, 4)}", LONGEST_TITLE)
+        ax.set(xlabel=f"{target}, measured", ylabel=f"{target}, formula")
+    text = _label(f"{target_name} = {expression.to_text(variable_names, 4)}", LONGEST_TITLE)
     ax.set_title("\n".join(wrap(text, 62)), fontsize="medium", color=FORMULA_COLOUR)
     ax.legend(frameon=False)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
+    ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
 def plot_summary(
-    hall_of_fame: HallOfFame,
-    X: Array,
-    y: Array,
-    *,
-    selected: int,
-    target_name: str = "y",
+    hall_of_fame: HallOfFame, X: Array, y: Array, *, selected: int, target_name: str = "y"
 ) -> Figure:
     """Draw the data with the selected formula, and the front beside it.
 
@@ -176,14 +165,9 @@ def plot_summary(
     front = list(hall_of_fame.front)
     figure = _new_figure(12.0, max(4.2, 1.2 + 0.32 * len(front)))
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1.0))
-    plot_fit(
-        front[selected].expression,
-        X,
-        y,
-        variable_names=hall_of_fame.variable_names,
-        target_name=target_name,
-        ax=left,
-    )
+    names = hall_of_fame.variable_names
+    chosen = front[selected].expression
+    plot_fit(chosen, X, y, variable_names=names, target_name=target_name, ax=left)
     plot_front(hall_of_fame, selected=selected, ax=right)
     right.set_title("front", fontsize="medium")
     return figure
@@ -223,17 +207,12 @@ def plot_training(log: str | Path) -> Figure:
             examples[known], rows.loc[known, column], color=colour, label=label, marker=marker,
             markersize=3, linewidth=1.2,
         )  # fmt: skip
-    for ax, title in (
-        (loss, "loss a token (nats)"),
-        (share, "share right"),
-        (rate, "learning rate"),
-    ):
+    titles = {loss: "loss a token (nats)", share: "share right", rate: "learning rate"}
+    for ax, title in titles.items():
         ax.set_title(title, fontsize="medium")
-        ax.set_xlabel("million examples")
+        ax.set(xlabel="million examples", axisbelow=True)
         ax.grid(color="0.92")
-        ax.set_axisbelow(True)
-        for side in ("top", "right"):
-            ax.spines[side].set_visible(False)
+        ax.spines[["top", "right"]].set_visible(False)
     loss.legend(frameon=False)
     share.legend(frameon=False)
     return figure
@@ -285,8 +264,7 @@ def _draw_curve(ax: Axes, expression: Expression, x: Array, y: Array) -> None:
 
 def _draw_agreement(ax: Axes, predicted: Array, y: Array) -> None:
     if _span(y) > LOGARITHMIC_FROM and np.all(predicted[np.isfinite(predicted)] > 0):
-        ax.set_xscale("log")
-        ax.set_yscale("log")
+        ax.set(xscale="log", yscale="log")
     ends = [y.min(), y.max()]
     ax.plot(ends, ends, color=FORMULA_COLOUR, linewidth=1.2, label="perfect agreement", zorder=2)
     ax.scatter(y, predicted, s=18, color=DATA_COLOUR, alpha=0.7, label="data", zorder=3)
