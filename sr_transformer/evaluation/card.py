@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
 
+from rich.table import Table
+
+from sr_transformer.evaluation.measuring import table_of_numbers
 from sr_transformer.evaluation.recovery import COLUMNS, Evaluation, Row
 from sr_transformer.expression.language import ARITHMETIC, DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.model.checkpoint import LoadedModel, write_atomically
 from sr_transformer.model.statistics import statistics_sizes
 from sr_transformer.prior.holdout import held_out_suites
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 BY_HAND = "<!-- What follows is not overwritten by sr-transformer train --evaluate --card. -->"
 """The last line of a card that is made; what stands below it is kept when the card is made anew."""
@@ -39,12 +38,7 @@ _PRIOR = {
 
 def rich_table(evaluation: Evaluation) -> Table:
     """The evaluation for a terminal."""
-    from rich.table import Table
-
-    table = Table(title=_title(evaluation), title_justify="left")
-    table.add_column("problems")
-    for name in ("number", *COLUMNS):
-        table.add_column(name, justify="right")
+    table = table_of_numbers(_title(evaluation), ["problems"], ["number", *COLUMNS])
     for row in evaluation.rows:
         table.add_row(*_cells(row))
     table.caption = _validation_text(evaluation)
@@ -81,7 +75,7 @@ def _card(model: LoadedModel, evaluation: Evaluation) -> str:
     n_parameters = sum(p.numel() for p in model.network.parameters())
     return f"""# {model.path.name}
 
-{_MADE_BY}
+Written by `sr-transformer train --evaluate --card`.
 
 ## What it is
 
@@ -157,9 +151,6 @@ set occur in training, too, with other tables and constants.
 """
 
 
-_MADE_BY = "Written by `sr-transformer train --evaluate --card`."
-
-
 def _measured(evaluation: Evaluation) -> str:
     n, asked = len(evaluation.outcomes), evaluation.n_asked
     limit = "" if n == asked else f" A time limit left out the\nrest of {asked:,}."
@@ -171,28 +162,25 @@ def _measured(evaluation: Evaluation) -> str:
 
 def _failures(evaluation: Evaluation) -> str:
     """The kinds of problems with the smallest shares."""
-    average = evaluation.rows[0].shares[_REPAIRED][-1]
-    rows = [row for row in evaluation.rows[1:] if row.n_problems >= _ENOUGH]
-    rows = [row for row in rows if row.shares[_REPAIRED][-1] < average]
-    if not rows:
+    average, *kinds = (
+        (row.shares[_REPAIRED][-1], row.shares[_WITHOUT_MODEL][-1], row) for row in evaluation.rows
+    )
+    weak = [kind for kind in kinds if kind[0] < average[0] and kind[2].n_problems >= _ENOUGH]
+    weak.sort(key=lambda kind: kind[0])
+    if not weak:
         return f"Too few problems to say: no kind below the average has {_ENOUGH} of them."
-    rows.sort(key=lambda row: row.shares[_REPAIRED][-1])
     lines = [
         f"The kinds with the smallest share recovered within {evaluation.draws[-1]:,} draws, with "
-        "repair:",
-        "",
+        "repair:\n"
     ]
-    for row in rows[:_WORST]:
-        missed = 1.0 - row.shares[_REPAIRED][-1]
-        lines.append(
-            f"- {row.label}: {missed:.0%} of {row.n_problems} problems are not recovered "
-            f"({row.shares[_WITHOUT_MODEL][-1]:.0%} are recovered without a model)."
-        )
-    behind = [
-        row.label for row in rows if row.shares[_REPAIRED][-1] <= row.shares[_WITHOUT_MODEL][-1]
+    lines += [
+        f"- {row.label}: {1 - repaired:.0%} of {row.n_problems} problems are not recovered "
+        f"({without_model:.0%} are recovered without a model)."
+        for repaired, without_model, row in weak[:_WORST]
     ]
+    behind = [row.label for repaired, without_model, row in weak if repaired <= without_model]
     if behind:
-        lines += ["", f"No better than without a model: {'; '.join(behind)}."]
+        lines.append(f"\nNo better than without a model: {'; '.join(behind)}.")
     return "\n".join(lines)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,20 +22,11 @@ _TABLES = 3
 _FORMULAS = 40  # for each table
 
 
-@dataclass(frozen=True)
-class FitSpeed:
-    """What was measured.
+class FitSpeed(NamedTuple):
+    """What was measured."""
 
-    Attributes
-    ----------
-    seconds : dict of str to float
-        Of each stage of a warm fit, and of the whole under ``"total"``.
-    fitted : float
-        Formulas of three constants that one core fits to 200 rows in a second.
-    """
-
-    seconds: dict[str, float]
-    fitted: float
+    seconds: dict[str, float]  # of each stage of a warm fit, and of the whole under "total"
+    fitted: float  # formulas of three constants that one core fits to 200 rows in a second
 
 
 def measure_fit(n_candidates: int = 256, seed: int = 0) -> FitSpeed:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column, Table
 
 Record = dict[str, Any]
 
@@ -57,6 +58,12 @@ def append_record(path: Path, record: Record) -> None:
         file.write(json.dumps(record) + "\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def table_of_numbers(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:
+    """A table for a terminal with columns of text, and right of them columns of numbers."""
+    right = [Column(name, justify="right") for name in numbers]
+    return Table(*texts, *right, title=title, title_justify="left")
 
 
 def progress_bar(console: Console | None, *, transient: bool = False) -> Progress:

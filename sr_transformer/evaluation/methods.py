@@ -34,42 +34,20 @@ class UnknownMethodError(SRTransformerError, ValueError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a method made of a table.
+    """What a method made of a table: the formula that it chose."""
 
-    Parameters
-    ----------
-    predict : callable
-        Values of the chosen formula for X (n_rows, n_columns).
-    formula : str
-        The chosen formula as the method writes it.
-    complexity : int
-        Number of operators, constants and variables.
-    expression : Expression
-        The same formula in our language.
-    timings : dict of str to float
-        Seconds by stage, where the method tells.
-    interrupted : bool
-        Whether the keyboard cut it short, so that it tells nothing about the method.
-    """
-
-    predict: Callable[[Array], Array]
-    formula: str
-    complexity: int
-    expression: Expression
-    timings: dict[str, float] = field(default_factory=dict)
-    interrupted: bool = False
+    predict: Callable[[Array], Array]  # its values for X of shape (n_rows, n_columns)
+    formula: str  # as the method writes it
+    complexity: int  # number of operators, constants and variables
+    expression: Expression  # the same formula in our language
+    timings: dict[str, float] = field(default_factory=dict)  # seconds by stage, where it tells
+    interrupted: bool = False  # by the keyboard, so that it tells nothing about the method
 
 
 class Method(Protocol):
-    """A way from a table to a formula.
+    """A way from a table to a formula."""
 
-    Attributes
-    ----------
-    name : str
-        As in ``--methods`` and in the results.
-    """
-
-    name: str
+    name: str  # as in ``--methods`` and in the results
 
     def unusable_reason(self) -> str | None:
         """Why the method cannot run here; ``None`` where it can."""
@@ -258,20 +236,18 @@ def _gplearn_functions() -> list[Any]:
     from gplearn.functions import make_function
 
     known = {"sqrt", "log", "sin", "cos", "tan", "abs"}
-    made = {
+    further = {
         "square": lambda a: a * a,
         "cube": lambda a: a * a * a,
         "exp": lambda a: np.exp(np.clip(a, -50.0, 50.0)),
         "tanh": np.tanh,
     }
-    functions: list[Any] = ["add", "sub", "mul", "div"]
-    functions += [name for name in DEFAULT_UNARY if name in known]
-    functions += [
-        make_function(function=made[name], name=name, arity=1, wrap=False)
+    made = (
+        make_function(function=further[name], name=name, arity=1, wrap=False)
         for name in DEFAULT_UNARY
-        if name in made
-    ]
-    return functions
+        if name in further
+    )
+    return ["add", "sub", "mul", "div", *(name for name in DEFAULT_UNARY if name in known), *made]
 
 
 @cache

@@ -11,10 +11,14 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from sr_transformer.evaluation.judging import RECOVERED_BELOW, fraction_unexplained, is_law
-from sr_transformer.evaluation.measuring import append_record, progress_bar, read_records
+from sr_transformer.evaluation.measuring import (
+    append_record,
+    progress_bar,
+    read_records,
+    table_of_numbers,
+)
 from sr_transformer.evaluation.methods import Method, find_method
 from sr_transformer.evaluation.problems import Law, read_catalogue
 
@@ -25,24 +29,12 @@ STAGES = ("closed-forms", "encode", "sample", "fit", "search", "select")
 
 @dataclass(frozen=True)
 class Settings:
-    """What is the same for all methods.
+    """What is the same for all methods."""
 
-    Parameters
-    ----------
-    seconds : float
-        Wall-clock time of each fit.
-    rows : int
-        Rows of each table.
-    noise : float
-        Standard deviation of the noise on y, as a fraction of y's own.
-    seed : int
-        Of the tables and of the methods.
-    """
-
-    seconds: float = 10.0
-    rows: int = 200
-    noise: float = 0.0
-    seed: int = 0
+    seconds: float = 10.0  # wall-clock time of each fit
+    rows: int = 200  # of each table
+    noise: float = 0.0  # its standard deviation on y, as a fraction of y's own
+    seed: int = 0  # of the tables and of the methods
 
     def __post_init__(self) -> None:
         if not self.seconds > 0:
@@ -152,37 +144,26 @@ def run_one(law: Law, method: Method, settings: Settings) -> Result:
 
 def print_summary(results: Iterable[Result], console: Console) -> None:
     """Print one table of what was recovered, and one of where our own methods spent their time."""
+    results = list(results)
+    if len({result["catalogue"] for result in results}) > 1:
+        results += [result | {"catalogue": "all"} for result in results]
     groups: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        for catalogue in (result["catalogue"], "all"):
-            groups.setdefault((catalogue, result["method"]), []).append(result)
-    catalogues = [c for c in dict.fromkeys(c for c, _ in groups) if c != "all"]
-    if len(catalogues) > 1:
-        catalogues.append("all")
-    recovered = _table(
-        "Recovered laws", "problems", "recovered", "unexplained", "seconds", "complexity", "failed"
-    )
+        groups.setdefault((result["catalogue"], result["method"]), []).append(result)
+    names = ["catalogue", "method"]
+    columns = ["problems", "recovered", "unexplained", "seconds", "complexity", "failed"]
+    recovered = table_of_numbers("Recovered laws", names, columns)
     recovered.caption = "unexplained, seconds and complexity are medians"
-    stages = _table("Mean seconds by stage", *STAGES)
-    for catalogue in catalogues:
-        for method in dict.fromkeys(m for _, m in groups):
-            group = groups.get((catalogue, method), [])
-            timings = [result["timings"] for result in group if result["timings"]]
-            if group:
-                recovered.add_row(catalogue, method, *_summary(group))
-            if timings:
-                means = (np.mean([each.get(stage, 0.0) for each in timings]) for stage in STAGES)
-                stages.add_row(catalogue, method, *(f"{mean:.3f}" for mean in means))
+    stages = table_of_numbers("Mean seconds by stage", names, STAGES)
+    for group_names, group in groups.items():
+        recovered.add_row(*group_names, *_summary(group))
+        timings = [result["timings"] for result in group if result["timings"]]
+        if timings:
+            means = (np.mean([each.get(stage, 0.0) for each in timings]) for stage in STAGES)
+            stages.add_row(*group_names, *(f"{mean:.3f}" for mean in means))
     console.print(recovered)
     if stages.row_count:
         console.print(stages)
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table("catalogue", "method", title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="right")
-    return table
 
 
 def _summary(group: list[Result]) -> tuple[str, ...]:
