@@ -23,100 +23,46 @@ KEYBOARD = "it was interrupted from the keyboard"
 class SearchTask:
     """One search: the table, what it starts from and what it may use.
 
-    Parameters
-    ----------
-    X, y : ndarray of shape (n_rows, n_columns) and (n_rows,)
-        Scaled where the engine asks for that (``SearchEngine.scaled``), else as given.
-    weights : ndarray of shape (n_rows,) or None
-        Weight of each row in the squared error.
-    guesses : list of Expression
-        Formulas to start from, in the units of the table above.
-    operators : frozenset of str
-        Allowed operators; an engine with settings of its own keeps to those.
-    maxsize : int
-        Largest complexity; an engine with settings of its own keeps to those.
-    timeout_in_seconds : float or None
-        Time that is left for the search.
-    random_state : int or None
-        Seed of a repeatable search; ``None`` for a parallel, unrepeatable one.
-    variable_names : tuple of str
-        The user's names of the columns.
-    verbose : int
-        Above 1 the engine may print.
-    output : int or None
-        Which of the table's outputs this is; ``None`` where there is only one.
-    X_units, y_units : sequence of str and str, or None
-        The units of the table, as PySR reads them.
+    The table is scaled where the engine asks for that, else as given. An engine with settings of
+    its own keeps to those, and not to ``operators`` and ``maxsize``.
     """
 
-    X: Array
-    y: Array
-    weights: Array | None
-    guesses: list[Expression]
+    X: Array  # (n_rows, n_columns)
+    y: Array  # (n_rows,)
+    weights: Array | None  # (n_rows,), of each row in the squared error
+    guesses: list[Expression]  # formulas to start from, in the units of the table above
     operators: frozenset[str]
-    maxsize: int
-    timeout_in_seconds: float | None
-    random_state: int | None
-    variable_names: tuple[str, ...]
-    verbose: int = 0
-    output: int | None = None
-    X_units: Sequence[str] | None = None
+    maxsize: int  # largest complexity
+    timeout_in_seconds: float | None  # what is left for the search
+    random_state: int | None  # of a repeatable search; None for a parallel, unrepeatable one
+    variable_names: tuple[str, ...]  # the user's
+    verbose: int = 0  # above 1 the engine may print
+    output: int | None = None  # which of several outputs of the table this is
+    X_units: Sequence[str] | None = None  # as PySR reads them
     y_units: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """What a search brought back.
-
-    Parameters
-    ----------
-    expressions : list of Expression
-        The engine's front, in the units of its task.
-    fitted : object or None
-        The fitted engine itself, for users who want more of it.
-    n_unreadable : int
-        Formulas of the engine that could not be read, because they use operators unknown here.
-    interruption : str or None
-        Why the search ended early, where it did.
-    start_seconds : float
-        Time that the engine took to start, which is no part of the search's limit.
-    accepted : list of Expression
-        The guesses that the search started from, as it was given them.
-    refused : dict of str to int
-        How many of the other guesses were left out, by the reason for it.
-    columns : tuple of int or None
-        The columns that the search was limited to; ``None`` for all of them.
-    """
+    """What a search brought back: the engine's front, in the units of its task, and more."""
 
     expressions: list[Expression] = field(default_factory=list)
-    fitted: Any = None
-    n_unreadable: int = 0
-    interruption: str | None = None
-    start_seconds: float = 0.0
-    accepted: list[Expression] = field(default_factory=list)
-    refused: dict[str, int] = field(default_factory=dict)
-    columns: tuple[int, ...] | None = None
+    fitted: Any = None  # the fitted engine itself, for users who want more of it
+    n_unreadable: int = 0  # formulas that use operators unknown here
+    interruption: str | None = None  # why the search ended early, where it did
+    start_seconds: float = 0.0  # of the engine, which are no part of the search's limit
+    accepted: list[Expression] = field(default_factory=list)  # the guesses that it started from
+    refused: dict[str, int] = field(default_factory=dict)  # how many others, by the reason for it
+    columns: tuple[int, ...] | None = None  # that the search was limited to; None: all
 
 
 class SearchEngine(Protocol):
-    """A search that can start from given formulas.
+    """A search that can start from given formulas."""
 
-    Attributes
-    ----------
-    name : str
-        Value of ``engine_`` and of the column ``source``.
-    scaled : bool
-        Whether it searches the table brought to magnitudes around one.
-    operators : frozenset of str or None
-        Operators of its own settings that are known here; ``None`` to use the task's.
-    maxsize : int or None
-        Size limit of its own settings; ``None`` to use the task's.
-    """
-
-    name: str
-    scaled: bool
-    operators: frozenset[str] | None
-    maxsize: int | None
+    name: str  # value of ``engine_`` and of the column ``source``
+    scaled: bool  # whether it searches the table brought to magnitudes around one
+    operators: frozenset[str] | None  # of its own settings, known here; None: the task's
+    maxsize: int | None  # of its own settings; None: the task's
 
     def unusable_reason(self) -> str | None:
         """Why the engine cannot run here and what helps; ``None`` where it can."""

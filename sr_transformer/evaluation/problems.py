@@ -36,22 +36,12 @@ class CatalogueError(SRTransformerError, ValueError):
 
 @dataclass(frozen=True)
 class Variable:
-    """How one column is drawn.
-
-    Parameters
-    ----------
-    low, high : float
-        Ends of the range.
-    scale : {"uni", "log", "int"}
-        Uniform, uniform in the logarithm, or uniform over the whole numbers from low to high.
-    sign : {"pos", "neg", "pos_neg"}
-        Values as drawn, negated, or with a random sign.
-    """
+    """How one column is drawn: from the range of low to high."""
 
     low: float
     high: float
-    scale: str
-    sign: str
+    scale: str  # "uni": uniform, "log": uniform in the logarithm, "int": over the whole numbers
+    sign: str  # "pos": values as drawn, "neg": negated, "pos_neg": with a random sign
 
     def draw(self, n: int, rng: np.random.Generator) -> Array:
         """Draw ``n`` values, float64 of shape (n,)."""
@@ -70,47 +60,25 @@ class Variable:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A table, the rows that its formulas are judged on, and what made it.
+    """A table, the rows that its formulas are judged on, and what made it."""
 
-    Parameters
-    ----------
-    X, y : ndarray of shape (n_rows, n_columns) and (n_rows,)
-        The rows that are shown; y with noise where the problem has any.
-    clean : ndarray of shape (n_rows,)
-        y without its noise.
-    X_unseen, y_unseen : ndarray of shape (n_unseen, n_columns) and (n_unseen,)
-        Further rows of the same kind, without noise.
-    truth : Expression
-        The law that is looked for.
-    noisy : bool
-    """
-
-    X: Array
-    y: Array
-    clean: Array
-    X_unseen: Array
-    y_unseen: Array
-    truth: Expression
+    X: Array  # (n_rows, n_columns): the rows that are shown
+    y: Array  # (n_rows,), with noise where the problem has any
+    clean: Array  # (n_rows,): y without its noise
+    X_unseen: Array  # (n_unseen, n_columns): further rows of the same kind
+    y_unseen: Array  # (n_unseen,), without noise
+    truth: Expression  # the law that is looked for
     noisy: bool
 
 
 @dataclass(frozen=True)
 class Law:
-    """What a catalogue holds: a formula and the ranges of its variables.
-
-    Parameters
-    ----------
-    catalogue, name : str
-    truth : Expression
-        The formula; columns in the order v1, v2, ...
-    variables : tuple of Variable
-        One for each column, those that the formula does not use included.
-    """
+    """What a catalogue holds: a formula and the ranges of its variables."""
 
     catalogue: str
     name: str
-    truth: Expression
-    variables: tuple[Variable, ...]
+    truth: Expression  # columns in the order v1, v2, ...
+    variables: tuple[Variable, ...]  # of each column, those that the formula does not use included
 
     def problem(self, *, rows: int, noise: float, seed: int) -> Problem:
         """Draw a table; the same arguments always give the same one.

@@ -52,61 +52,31 @@ COLUMNS = ("model", "no model", "model, repaired", "no model, repaired")
 
 
 class Outcome(NamedTuple):
-    """What happened to one problem.
+    """What happened to one problem."""
 
-    Attributes
-    ----------
-    complexity, n_variables : int
-        Of the formula that was looked for.
-    noisy : bool
-    draws : tuple of int
-        The numbers of draws that were tried, ascending.
-    needed : tuple of (int or None), one a column
-        The smallest of them within which each of COLUMNS recovered it.
-    """
-
-    complexity: int
-    n_variables: int
+    complexity: int  # of the formula that was looked for
+    n_variables: int  # of the same
     noisy: bool
-    draws: tuple[int, ...]
-    needed: tuple[int | None, ...]
+    draws: tuple[int, ...]  # the numbers of draws that were tried, ascending
+    needed: tuple[int | None, ...]  # the smallest of them within which each of COLUMNS recovered it
 
 
 class Row(NamedTuple):
-    """Recovery on one kind of problems.
-
-    Attributes
-    ----------
-    label : str
-    n_problems : int
-    shares : tuple of tuple of float
-        Share that each of COLUMNS recovered within each number of draws.
-    """
+    """Recovery on one kind of problems."""
 
     label: str
     n_problems: int
-    shares: tuple[tuple[float, ...], ...]
+    shares: tuple[tuple[float, ...], ...]  # what each of COLUMNS recovered, by number of draws
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured.
-
-    Parameters
-    ----------
-    outcomes : tuple of Outcome
-    validation : dict
-        See :func:`~sr_transformer.training.objective.validate`.
-    n_asked : int
-        Problems that were asked for; a time limit may have left some out.
-    draws : tuple of int
-        Numbers of draws within which recovery was counted, ascending.
-    """
+    """What was measured."""
 
     outcomes: tuple[Outcome, ...]
-    validation: dict[str, float]
-    n_asked: int
-    draws: tuple[int, ...]
+    validation: dict[str, float]  # see :func:`~sr_transformer.training.objective.validate`
+    n_asked: int  # problems; a time limit may have left some out
+    draws: tuple[int, ...]  # numbers of draws within which recovery was counted, ascending
 
     @property
     def rows(self) -> list[Row]:
