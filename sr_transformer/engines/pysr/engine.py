@@ -10,6 +10,7 @@ from contextlib import redirect_stdout, suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event
 from time import monotonic
 from typing import Any
 
@@ -27,7 +28,7 @@ from sr_transformer.engines.pysr.settings import (
     prepared_clone,
     refuse_other_searches,
 )
-from sr_transformer.engines.pysr.watchdog import Watchdog
+from sr_transformer.engines.pysr.watchdog import watchdog
 from sr_transformer.errors import ExpressionError
 from sr_transformer.expression import Expression
 from sr_transformer.expression.guess import pysr_names, refusal, written_guesses
@@ -196,12 +197,12 @@ def _fit(
         if isinstance(given["complexity_of_variables"], list):
             own = [given["complexity_of_variables"][column] for column in columns]
             model.set_params(complexity_of_variables=own)
-    watchdog = Watchdog(
-        None if task.timeout_in_seconds is None else task.timeout_in_seconds + _GRACE_SECONDS
-    )
+    limit = task.timeout_in_seconds
+    barked = Event()
     interruption = None
     try:
-        with watchdog, warnings.catch_warnings():
+        grace = None if limit is None else limit + _GRACE_SECONDS
+        with watchdog(grace, barked), warnings.catch_warnings():
             # It comes back as our own warning, which also says what is returned.
             warnings.filterwarnings("ignore", "The search was interrupted", RuntimeWarning)
             model.fit(X, task.y, **keywords)
@@ -214,8 +215,8 @@ def _fit(
         with suppress(Exception):
             # The file that PySR keeps up to date while it searches.
             model.refresh(Path(model.output_directory_) / model.run_id_)
-    if watchdog.barked:
-        interruption = f"it went on after its {task.timeout_in_seconds:.3g} s and was stopped"
+    if barked.is_set():
+        interruption = f"it went on after its {limit:.3g} s and was stopped"
     if columns is not None:
         model.set_params(**given)
         model.selection_mask_ = np.isin(np.arange(task.X.shape[1]), columns)

@@ -6,10 +6,12 @@ import _thread
 import os
 import signal
 import threading
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
-class Watchdog:
+@contextmanager
+def watchdog(seconds: float | None, barked: threading.Event) -> Iterator[None]:
     """Interrupt the block as Ctrl-C would, once its time is over.
 
     A search that runs in this process can only be stopped as the keyboard would stop it. Outside
@@ -20,45 +22,32 @@ class Watchdog:
     ----------
     seconds : float or None
         Time for the block; ``None`` is no limit.
-
-    Attributes
-    ----------
-    barked : bool
-        Whether the block was interrupted.
+    barked : threading.Event
+        Is set where the block is interrupted.
     """
+    ended, lock = threading.Event(), threading.Lock()
 
-    def __init__(self, seconds: float | None) -> None:
-        self.barked = False
-        self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        if seconds is not None and in_main_thread and seconds < threading.TIMEOUT_MAX:
-            self._timer = threading.Timer(seconds, self._bark)
-            self._timer.daemon = True
-
-    def __enter__(self) -> Watchdog:
-        if self._timer is not None:
-            self._timer.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            with self._lock:  # whoever comes second does nothing
-                self._timer = None
-
-    def _bark(self) -> None:
-        with self._lock:
+    def bark() -> None:
+        with lock:  # whoever comes second, this or the end of the block, does nothing
             # Without a handler in Python the signal would end the process, or do nothing.
-            if self._timer is None or not callable(signal.getsignal(signal.SIGINT)):
+            if ended.is_set() or not callable(signal.getsignal(signal.SIGINT)):
                 return
-            self.barked = True
+            barked.set()
             if os.name == "posix":
                 os.kill(os.getpid(), signal.SIGINT)
             else:
                 _thread.interrupt_main()
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if seconds is None or seconds >= threading.TIMEOUT_MAX or not in_main_thread:
+        yield
+        return
+    timer = threading.Timer(seconds, bark)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        with lock:
+            ended.set()
