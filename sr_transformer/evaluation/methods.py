@@ -62,35 +62,18 @@ class Method(Protocol):
         """Find a formula for y (n_rows,) from X (n_rows, n_columns) within the time."""
 
 
+@dataclass(frozen=True, eq=False)
 class Ours:
     """The pipeline, whole or in part.
 
     It draws formulas until the time is used or the table is explained exactly, or goes on with an
     engine.
-
-    Parameters
-    ----------
-    name : str
-        The method's name.
-    engine : str or None
-        The engine's name; without one the proposals are the answer.
-    proposers : sequence of str
-        None: the engine has all of the time and no formulas to start from.
-    sampler : Sampler, optional
-        What stands in the place of the network.
     """
 
-    def __init__(
-        self,
-        name: str,
-        engine: str | None = None,
-        proposers: Sequence[str] = PROPOSERS,
-        sampler: Sampler | None = None,
-    ) -> None:
-        self.name = name
-        self.engine = engine
-        self.proposers = tuple(proposers)
-        self.sampler = sampler
+    name: str
+    engine: str | None = None  # its name; without one the proposals are the answer
+    proposers: Sequence[str] = PROPOSERS  # none: all of the time is the engine's, without guesses
+    sampler: Sampler | None = None  # what stands in the place of the network
 
     def unusable_reason(self) -> str | None:
         """Why the engine cannot run here."""
@@ -154,8 +137,6 @@ class GPLearn:
 
     name = "gplearn"
 
-    _POPULATION = 1000
-
     def unusable_reason(self) -> str | None:
         """Whether the package is there."""
         if find_spec("gplearn") is None:
@@ -176,7 +157,7 @@ class GPLearn:
 
         started = time.perf_counter()
         model = SymbolicRegressor(
-            population_size=self._POPULATION,
+            population_size=1000,
             generations=1,
             function_set=_gplearn_functions(),
             const_range=(-10.0, 10.0),

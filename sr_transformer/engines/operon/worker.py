@@ -8,14 +8,16 @@ import pickle
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from time import monotonic
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyoperon
 import pyoperon.sklearn
+from joblib import cpu_count
 from pyoperon.sklearn import SymbolicRegressor
 
+from sr_transformer.clock import Clock
 from sr_transformer.engines.base import SearchResult, SearchTask, describe
 from sr_transformer.engines.operon.trees import (
     NODE_NAMES,
@@ -63,19 +65,13 @@ def settings(task: SearchTask, starts: Sequence[Expression] = ()) -> dict[str, A
         "optimizer_iterations": _LOCAL_ITERATIONS,
         "max_evaluations": _UNLIMITED * 1000,
         "epsilon": 0.0,
-        "n_threads": _cores() if task.random_state is None else 1,
+        "n_threads": cpu_count() if task.random_state is None else 1,
     }
 
 
 def _any_hashes(task: SearchTask) -> range:
     """Names of the columns for where any will do."""
     return range(1, task.X.shape[1] + 1)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def training_rows(task: SearchTask) -> Array:
@@ -157,7 +153,7 @@ def search(task: SearchTask, report: Callable[[SearchResult], None]) -> None:
     ValueError
         If Operon has none of the task's operators.
     """
-    started = monotonic()
+    clock = Clock(task.timeout_in_seconds)
     if not task.operators & NODE_NAMES.keys():
         raise ValueError(
             f"Operon has none of the operators {' '.join(sorted(task.operators))}; it knows "
@@ -179,30 +175,19 @@ def search(task: SearchTask, report: Callable[[SearchResult], None]) -> None:
     # makes Operon abort.
     model.individuals_ = individuals(first, hashes) + list(model.individuals_)[len(first) :]
     model.set_params(warm_start=True)
-
-    def left() -> float | None:
-        limit = task.timeout_in_seconds
-        return None if limit is None else limit - (monotonic() - started)
-
-    pace = _Pace()
-    while (limits := pace.limits(left())) is not None:
+    pace = _Pace(_ROUND_SECONDS)
+    while (limits := pace.limits(clock.left())) is not None:
         if task.random_state is not None:
             model.set_params(random_state=(task.random_state + pace.n_rounds) % 2**32)
-        begun = monotonic()
+        begun = clock.elapsed()
         model.set_params(**limits).fit(X, y)
-        exact = [
-            row["length"]
-            for row in model.pareto_front_
-            if row["mean_squared_error"] <= _EXACT * np.var(y)
-        ]
+        seconds = clock.elapsed() - begun
+        front = model.pareto_front_
+        exact = [row for row in front if row["mean_squared_error"] <= _EXACT * np.var(y)]
+        shortest = min((row["length"] for row in exact), default=math.inf)
         population, complete = whole(model.individuals_)
-        pace.finished(
-            monotonic() - begun,
-            model.stats_["generations"],
-            complete=complete,
-            shortest=min(exact, default=None),
-        )
-        trees = [row["tree"] for row in model.pareto_front_]
+        pace.finished(seconds, model.stats_["generations"], complete=complete, shortest=shortest)
+        trees = [row["tree"] for row in front]
         found, n_unreadable = read_front(trees, hashes, task.operators)
         model.individuals_ = []  # they cannot be pickled
         report(SearchResult(expressions=found, fitted=model, n_unreadable=n_unreadable, **seeding))
@@ -227,44 +212,41 @@ def whole(individuals: Sequence[Any]) -> tuple[list[Any], bool]:
     return made + filled, n_missing == 0
 
 
+@dataclass
 class _Pace:
     """How long the next round lasts, or that there is none."""
 
-    def __init__(self) -> None:
-        self.n_rounds = 0
-        self._seconds_a_generation = 0.0
-        self._shortest: float | None = None
-        self._since = 0
-        self._round_seconds = _ROUND_SECONDS
+    round_seconds: int
+    n_rounds: int = 0
+    seconds_a_generation: float = 0.0
+    shortest: float = math.inf  # length of an exact formula
+    since: int = 0  # the round that found it
 
     def limits(self, left: float | None) -> dict[str, int | None] | None:
-        if self._shortest is not None and self.n_rounds - self._since >= _PATIENCE:
+        if self.shortest < math.inf and self.n_rounds - self.since >= _PATIENCE:
             return None
         if left is None:
             if self.n_rounds == _N_ROUNDS:
                 return None
             return {"generations": _ROUND_GENERATIONS, "max_time": None}
         if left >= 1.0:
-            return {"generations": _UNLIMITED, "max_time": min(self._round_seconds, int(left))}
-        if self.n_rounds == 0:
-            return {"generations": 1, "max_time": 1}
-        generations = int(left / max(self._seconds_a_generation, 1e-4))
+            return {"generations": _UNLIMITED, "max_time": min(self.round_seconds, int(left))}
+        generations = int(left / max(self.seconds_a_generation, 1e-4)) if self.n_rounds else 1
         return {"generations": generations, "max_time": 1} if generations > 0 else None
 
     def finished(
-        self, seconds: float, generations: int, *, complete: bool, shortest: float | None
+        self, seconds: float, generations: int, *, complete: bool, shortest: float
     ) -> None:
-        """Note a round, and the length of the shortest exact formula if there is one.
+        """Note a round, and the length of the shortest exact formula; infinite without one.
 
         A round that was too short for a single generation is followed by one of twice the time.
         """
         self.n_rounds += 1
         if not complete:
-            self._round_seconds *= 2
-        self._seconds_a_generation = seconds / max(generations, 1)
-        if shortest is not None and (self._shortest is None or shortest < self._shortest):
-            self._shortest = shortest
-            self._since = self.n_rounds
+            self.round_seconds *= 2
+        self.seconds_a_generation = seconds / max(generations, 1)
+        if shortest < self.shortest:
+            self.shortest, self.since = shortest, self.n_rounds
 
 
 def _mean_squared_error(wanted: Array, found: Array) -> float:
