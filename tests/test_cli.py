@@ -113,6 +113,7 @@ def test_a_warning_is_one_line_on_standard_error(table, monkeypatch):
         ("a,y\n1,2\n2,3\n", ["--target", "y", "--search", "luck"], "search is 'luck'"),
         ("a,y\n1,2\n2,3\n", ["--target", "y", "--maxsize", "0"], "maxsize is 0"),
         ("a,y\n1,2\n2,3\n", ["--target", "y", "--save", "/nowhere/m.pkl"], "/nowhere does not"),
+        ("a,y\n1,2\n2,3\n", ["--target", "y", "--plot", "/nowhere/p.png"], "/nowhere does not"),
     ],
 )
 def test_mistakes_in_a_fit_are_one_clear_line(tmp_path, content, arguments, message):
