@@ -139,9 +139,9 @@ class Fitter:
                 found.append((formula, loss))
             if can_rescale and size + _WRAPPER <= self.maxsize and loss > self.exact:
                 better, better_loss = rescaled(formula, few)
-                bound = min(_WORTH_RESCALING * min(loss, few.variance), hopeless[size + _WRAPPER])
+                bound = _WORTH_RESCALING * min(loss, few.variance)
                 if better_loss <= bound:
-                    found.append((better, better_loss))
+                    found.append(refine(better, few, enough=self.exact))
         return found
 
     def _refine(self, formulas: list[tuple[Expression, bool]]) -> list[tuple[Expression, float]]:

@@ -37,7 +37,7 @@ class Repair:
         Receives what was found.
     fitter : Fitter
     seen : set of tuple of str
-        Keys (:attr:`Candidate.key`) of the formulas that need no fit any more; grows.
+        Symbols of the formulas that need no fit any more; grows.
     random_state : numpy.random.RandomState
     """
 
@@ -106,14 +106,14 @@ class Repair:
         return True
 
     def _is_new(self, formula: Expression) -> bool:
-        """Whether a formula of some variable was not seen in any spelling; from now on it is."""
+        """Whether a formula has a variable and was not seen; from now on it is.
+
+        Another spelling of one that was fitted earlier is new: it comes with the constants of
+        another parent, from which the fit may reach another valley.
+        """
         if formula.symbols in self.seen or not formula.variables:
             return False
         self.seen.add(formula.symbols)
-        key = formula.simplify().symbols
-        if key in self.seen and key != formula.symbols:
-            return False
-        self.seen.add(key)
         return True
 
     def _simpler(self) -> list[Expression]:
