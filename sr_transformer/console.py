@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import typer
-
 from sr_transformer.errors import SRTransformerError
 
 if TYPE_CHECKING:
@@ -34,6 +32,8 @@ def say(text: str, style: str | None = None) -> None:
 
 def fail(message: str) -> NoReturn:
     """Print one line and end with exit code 2."""
+    import typer
+
     say(f"error: {message}", style="red")
     raise typer.Exit(2)
 

@@ -20,7 +20,7 @@ from sr_transformer.table.table import Table
 
 Array = np.ndarray
 
-_CONVERGED = 1e-14  # relative fall of the loss, or relative step, below which a fit ends
+_CONVERGED = 1e-12  # relative fall of the loss, or relative step, below which a fit ends
 _FIRST_DAMPING = 1e-3
 _LARGEST_DAMPING = 1e16
 _RIDGE = 1e-12  # keeps linear least squares solvable where columns depend on each other
@@ -168,52 +168,52 @@ class Descent:
                 worse = ~(loss < before_loss)
                 constants[worse], loss = before[worse], np.where(worse, before_loss, loss)
             return constants, loss / n_rows
-        curvature, gradient, scale = self._curve(constants, *projected)
         best, best_loss = constants.copy(), loss.copy()
+        curves = self._curve(constants, *projected)
         alive = np.flatnonzero(np.isfinite(loss))
         if alive.size < loss.size:
             constants, loss = constants[alive], loss[alive]
-            curvature, gradient, scale = curvature[alive], gradient[alive], scale[alive]
+            curves = tuple(each[alive] for each in curves)
         damping, growth = np.full(alive.size, _FIRST_DAMPING), np.full(alive.size, 2.0)
-        identity = np.eye(nonlinear.size)
         for evaluation in range(1, max_evaluations):
             if not alive.size or best_loss.min() <= enough * n_rows:
                 break
-            step = _solve(curvature + damping[:, None, None] * identity, -gradient)
+            curvature, gradient, scale = curves
+            step = _solve(curvature, damping, -gradient)
             trial = constants.copy()
             trial[:, nonlinear] += step / scale
             trial_loss, *projected = self._project(trial)
             better = trial_loss < loss  # inf is not
             fall = loss - trial_loss
-            predicted = np.sum(step * (damping[:, None] * step - gradient), axis=1)
+            predicted = np.einsum("ij,ij->i", step, damping[:, None] * step - gradient)
             small = np.abs(trial - constants) <= tolerance * np.abs(trial)
             over = better & ((fall <= tolerance * loss) | small.all(axis=1) | (trial_loss == 0.0))
-            if better.any():
-                slower = 1.0 - (2.0 * fall / predicted - 1.0) ** 3
-                easier = np.maximum(damping * np.maximum(1.0 / 3.0, slower), 1e-12)
-                harder = damping * growth
-                growth = np.where(better, 2.0, 2.0 * growth)
-                damping = np.where(better, easier, harder)
-                new = self._curve(trial, *projected)
-                if better.all():
-                    constants, loss = trial, trial_loss
-                    curvature, gradient, scale = new
-                else:
-                    constants[better], loss = trial[better], np.where(better, trial_loss, loss)
-                    for old, fresh in zip((curvature, gradient, scale), new, strict=True):
-                        old[better] = fresh[better]
-                best[alive], best_loss[alive] = constants, loss
+            easier = damping * np.maximum(1.0 / 3.0, 1.0 - (2.0 * fall / predicted - 1.0) ** 3)
+            damping = np.where(better, np.maximum(easier, 1e-12), damping * growth)
+            growth = np.where(better, 2.0, 2.0 * growth)
+            if better.all():
+                constants, loss = trial, trial_loss
             else:
-                damping, growth = damping * growth, 2.0 * growth
-            keep = ~over & (damping <= _LARGEST_DAMPING)
+                constants = np.where(better[:, None], trial, constants)
+                loss = np.where(better, trial_loss, loss)
+            best[alive], best_loss[alive] = constants, loss
             if evaluation == halve_after and best_loss.min() > hopeless * n_rows:
                 break
+            keep = ~over & (damping <= _LARGEST_DAMPING)
             if halve_after and evaluation % halve_after == 0 and alive.size > 1:
-                worst = np.argsort(best_loss[alive], kind="stable")[(alive.size + 1) // 2 :]
+                worst = np.argsort(loss, kind="stable")[(alive.size + 1) // 2 :]
                 keep[worst] = False
+            if not keep.any() or evaluation == max_evaluations - 1:
+                break
+            if (better & keep).any():
+                new = self._curve(trial, *projected)
+                if not better.all():
+                    for fresh, old in zip(new, curves, strict=True):
+                        fresh[~better] = old[~better]
+                curves = new
             if not keep.all():
                 alive, constants, loss = alive[keep], constants[keep], loss[keep]
-                curvature, gradient, scale = curvature[keep], gradient[keep], scale[keep]
+                curves = tuple(each[keep] for each in curves)
                 damping, growth = damping[keep], growth[keep]
         return best, best_loss / n_rows
 
@@ -226,7 +226,7 @@ class Descent:
             Sum of squares; ``inf`` where the formula is undefined.
         residuals : ndarray of shape (n_sets, n_rows)
         slopes : ndarray of shape (n_sets, n_linear, n_rows)
-            Derivatives by the affine constants, each of length one.
+            Derivatives by the affine constants.
         inverse : ndarray of shape (n_sets, n_linear, n_linear)
             Of their inner products.
         """
@@ -243,14 +243,13 @@ class Descent:
         else:
             if self._root is not None:
                 slopes *= self._root
-            scale = _lengths(slopes)
-            slopes /= scale[:, :, None]
-            products = slopes @ slopes.transpose(0, 2, 1)
+            products, scale = _correlations(slopes)
             products += self._ridge
             inverse = 1.0 / products if linear.size == 1 else np.linalg.inv(products)
+            inverse /= scale[:, :, None] * scale[:, None, :]
             change = -(inverse @ (slopes @ residuals[:, :, None]))
             residuals += (change.transpose(0, 2, 1) @ slopes)[:, 0]
-            constants[:, linear] += change[:, :, 0] / scale
+            constants[:, linear] += change[:, :, 0]
         loss = np.einsum("ij,ij->i", residuals, residuals)
         loss = np.where(loss < np.inf, loss, np.inf)  # nan is not below
         return loss, residuals, slopes, inverse
@@ -268,30 +267,37 @@ class Descent:
         own = bound.derivatives(program.nonlinear, program.above_nonlinear, len(constants))
         if self._root is not None:
             own *= self._root
-        scale = _lengths(own)
-        if not np.isfinite(scale).all():
+        squares = np.einsum("kij,kij->ki", own, own)
+        if not np.isfinite(squares).all():
             own = np.where(np.isfinite(own), own, 0.0)
-            scale = _lengths(own)
+            squares = np.einsum("kij,kij->ki", own, own)
         if program.linear:
             shares = inverse @ (slopes @ own.transpose(0, 2, 1))
             own -= shares.transpose(0, 2, 1) @ slopes
-            whole, scale = scale, _lengths(own)
-            scale[~(scale > _INDEPENDENT * whole)] = np.inf
-        own /= scale[:, :, None]
-        gradient = (own @ residuals[:, :, None])[:, :, 0]
-        return own @ own.transpose(0, 2, 1), gradient, scale
+        curvature, scale = _correlations(own, _INDEPENDENT**2 * squares)
+        gradient = (own @ residuals[:, :, None])[:, :, 0] / scale
+        return curvature, gradient, scale
 
 
-def _lengths(slopes: Array) -> Array:
-    """Length of each derivative; infinite where it says nothing, so that a constant stays."""
-    lengths = np.sqrt(np.einsum("kij,kij->ki", slopes, slopes))
-    return np.where(lengths > 0.0, lengths, np.inf)
+def _correlations(slopes: Array, least: Array | float = 0.0) -> tuple[Array, Array]:
+    """Inner products of derivatives of length one, and the lengths.
+
+    A length is infinite where its square is not above ``least``: a derivative that says nothing, so
+    that the constant stays.
+    """
+    products = slopes @ slopes.transpose(0, 2, 1)
+    squares = np.einsum("kii->ki", products)
+    scale = np.sqrt(np.where(squares > least, squares, np.inf))
+    products /= scale[:, :, None] * scale[:, None, :]
+    return products, scale
 
 
-def _solve(matrices: Array, right: Array) -> Array:
-    """Solutions (n_sets, n) of several systems; no step where one has none."""
-    if right.shape[1] == 1:
-        return right / matrices[:, 0]
+def _solve(matrices: Array, damping: Array, right: Array) -> Array:
+    """Solutions (n_sets, n) of several damped systems; no step where one has none."""
+    n = right.shape[1]
+    if n == 1:
+        return right / (matrices[:, 0] + damping[:, None])
+    matrices = matrices + damping[:, None, None] * np.eye(n)
     try:
         return np.linalg.solve(matrices, right[:, :, None])[:, :, 0]
     except np.linalg.LinAlgError:  # not even the damping can tell the constants apart

@@ -98,12 +98,10 @@ class NetworkSampler:
                 weights = np.where(
                     grammar.allowed(), logits.double().cpu().numpy() / temperature, -np.inf
                 )
-                # Of waiting times with these rates the shortest is a sample of their softmax.
-                with np.errstate(over="ignore"):
-                    means = np.exp(weights.max(axis=1, keepdims=True) - weights)
-                uniform = random_state.random_sample((alive.size, n_tokens))
-                waiting = np.log(np.clip(uniform, 1e-300, 1.0 - 1e-16))
-                chosen = (waiting * means[beginning]).argmax(axis=1)  # of negative times
+                shares = np.exp(weights - weights.max(axis=1, keepdims=True)).cumsum(axis=1)
+                shares /= shares[:, -1:]
+                uniform = random_state.random_sample((alive.size, 1))
+                chosen = (shares[beginning] <= uniform).sum(axis=1)
                 written[alive, position] = chosen
                 different, longer = np.unique(beginning * n_tokens + chosen, return_inverse=True)
                 origin, last = np.divmod(different, n_tokens)

@@ -84,12 +84,7 @@ class Fitter:
         source : str
             What the candidates name as their source.
         """
-        # Of several spellings of one formula only the first is fitted.
-        groups: dict[tuple[str, ...], list[Expression]] = {}
-        for formula in formulas:
-            group = groups.setdefault(formula.simplify().symbols, [])
-            if not group or group[0].symbols == formula.symbols:
-                group.append(formula)
+        groups = _without_other_spellings(formulas)
         seed = random_state.randint(2**31)
         best = np.full(self.maxsize + 1, np.inf)
         for candidate in front:
@@ -97,7 +92,7 @@ class Fitter:
                 best[candidate.complexity] = candidate.loss
         hopeless = _HOPELESS * np.maximum(np.minimum.accumulate(best), self.exact)
         scout_some = partial(self._scout, seed=seed, hopeless=hopeless)
-        scouted = self._shared(scout_some, list(groups.values()))
+        scouted = self._shared(scout_some, groups)
         for formula, loss in scouted:
             size = len(formula.symbols)
             best[size] = min(best[size], loss)
@@ -138,9 +133,8 @@ class Fitter:
             if np.isfinite(loss) and loss <= hopeless[size]:
                 found.append((formula, loss))
             if can_rescale and size + _WRAPPER <= self.maxsize and loss > self.exact:
-                better, better_loss = rescaled(formula, few)
-                bound = _WORTH_RESCALING * min(loss, few.variance)
-                if better_loss <= bound:
+                better = rescaled(formula, few, _WORTH_RESCALING * min(loss, few.variance))
+                if better is not None:
                     found.append(refine(better, few, enough=self.exact))
         return found
 
@@ -156,16 +150,36 @@ class Fitter:
         return fitted
 
 
-def rescaled(expression: Expression, table: Table) -> tuple[Expression, float]:
+def _without_other_spellings(formulas: Iterable[Expression]) -> list[list[Expression]]:
+    """Formulas that differ in their constants alone, together; of several spellings only the first.
+
+    Spellings are sought where the symbols are the same in another order, as nearly all are.
+    """
+    groups: dict[tuple[str, ...], list[Expression]] = {}
+    first: dict[tuple[str, ...], list[Expression]] = defaultdict(list)
+    for formula in formulas:
+        group = groups.get(formula.symbols)
+        if group is None:
+            alike = first[tuple(sorted(formula.symbols))]
+            if any(formula.simplify().symbols == other.simplify().symbols for other in alike):
+                continue
+            alike.append(formula)
+            group = groups[formula.symbols] = []
+        group.append(formula)
+    return list(groups.values())
+
+
+def rescaled(expression: Expression, table: Table, bound: float) -> Expression | None:
     """The formula with the factor and the offset that bring it closest to y.
 
     Returns
     -------
-    expression : Expression
-        ``c * f + c``, solved by least squares.
-    loss : float
-        Infinite where the formula is constant or undefined on some row.
+    Expression or None
+        ``c * f + c``, solved by least squares; None where that leaves a loss above the bound, or
+        the formula is constant or undefined on some row.
     """
+    if expression.symbols[:3] == ("+", "*", "c") and expression.symbols[-1] == "c":
+        return None  # it has both
     values = expression.evaluate(table.X)
     y, weights = table.y, table.shares
     with np.errstate(all="ignore"):
@@ -174,12 +188,13 @@ def rescaled(expression: Expression, table: Table) -> tuple[Expression, float]:
         factor = weighted @ y / (weighted @ values)
         offset = table.mean - factor * mean
         loss = table.mean_of_squares(factor * values + offset - y)
-    formula = Expression.unchecked(
+    if not loss <= bound:
+        return None
+    return Expression.unchecked(
         ("+", "*", "c", *expression.symbols, "c"),
         (float(factor), *expression.constants, float(offset)),
         expression.language,
     )
-    return formula, loss if np.isfinite(loss) else np.inf
 
 
 def polish(pool: Pool, table: Table, rows: Table, deadline: float) -> None:

@@ -129,7 +129,7 @@ class Proposing:
                 deadline=fitter.deadline,
             ):
                 pool.add(candidate)
-        self._seen.update(candidate.key for candidate in pool.candidates)
+        self._seen.update(candidate.expression.symbols for candidate in pool.candidates)
         if any(is_settled(candidate, fitter.exact) for candidate in pool.front):
             return
         if TRANSFORMER in self.proposers:
@@ -189,16 +189,15 @@ class Proposing:
             How many of them differ from all known ones in more than constants.
         """
         seen = self._seen
-        best = {candidate.key for candidate in self.pool.ladder(_STARTED_ANEW)}
+        best = {candidate.expression.symbols for candidate in self.pool.ladder(_STARTED_ANEW)}
         formulas, new = [], set()
         for formula in drawn:
             lowered = formula.renamed(columns).lower(self.operators)
             if lowered is None or len(lowered.symbols) > self.maxsize:
                 continue
-            key = lowered.simplify().symbols
-            if key not in seen:
-                new.add(key)
-            elif key not in best or not lowered.constants:
+            if lowered.symbols not in seen:
+                new.add(lowered.symbols)
+            elif lowered.symbols not in best or not lowered.constants:
                 continue
             formulas.append(lowered)
         seen |= new
