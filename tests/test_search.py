@@ -629,23 +629,25 @@ def test_searches_that_go_on_from_earlier_ones_are_refused():
     )
 
 
-def test_settings_that_seeding_does_not_need_stay_as_they_are():
+def test_settings_that_seeding_does_not_need_stay_as_they_are(tmp_path):
     run_in_pysrs_python(
-        """
+        f"""
+        folder = {str(tmp_path)!r}
         mine = own(
             niterations=3, populations=4, population_size=20, parsimony=0.01, precision=64,
             batching=True, batch_size=7, weight_optimize=0.02, run_id="mine", procs=2,
-            parallelism="multithreading", tempdir=os.getcwd(), delete_tempfiles=False,
-            nested_constraints={"twice": {"twice": 0}}, model_selection="accuracy", denoise=False,
+            parallelism="multithreading", tempdir=folder, delete_tempfiles=False,
+            nested_constraints=dict(twice=dict(twice=0)), model_selection="accuracy", denoise=False,
             input_stream="stdin", verbosity=0, progress=False, update_verbosity=1,
             heap_size_hint_in_bytes=10**9, worker_timeout=3.0, max_evals=10**6,
         )
         model = resolve_engine(mine).search(task(random_state=5)).fitted
-        changed = {
+        changed = [
             name for name, value in mine.get_params().items()
             if model.get_params()[name] is not value and model.get_params()[name] != value
-        }
-        assert changed == {"guesses", "fraction_replaced_guesses", "timeout_in_seconds"}, changed
+        ]
+        expected = ["fraction_replaced_guesses", "guesses", "timeout_in_seconds"]
+        assert sorted(changed) == expected, changed
         """
     )
 
