@@ -25,6 +25,7 @@ Array = np.ndarray
 _POLISHED_PER_SIZE = 3
 _WORTH_POLISHING = 1.5  # times the loss of the front that a polished formula may have
 _PARALLEL_FROM = 32  # formulas for each process; fewer are not worth the transfer
+_TOGETHER = 64  # formulas that are compared with the same front
 _WRAPPER = 4  # symbols of an outer factor and offset
 _WORTH_REFINING = 4.0  # times the best loss of its size that a formula may have on a few rows
 _HOPELESS = 30.0  # the same, after a few steps: then a formula is given up
@@ -90,13 +91,21 @@ class Fitter:
         for candidate in front:
             if candidate.complexity < len(best):
                 best[candidate.complexity] = candidate.loss
-        hopeless = _HOPELESS * np.maximum(np.minimum.accumulate(best), self.exact)
-        scout_some = partial(self._scout, seed=seed, hopeless=hopeless)
-        scouted = self._shared(scout_some, groups)
-        for formula, loss in scouted:
-            size = len(formula.symbols)
-            best[size] = min(best[size], loss)
-        limits = _WORTH_REFINING * np.maximum(np.minimum.accumulate(best), self.exact)
+
+        def bounds(times: float) -> Array:
+            """For each size, so many times the smallest loss of formulas of at most that size."""
+            return times * np.maximum(np.minimum.accumulate(best), self.exact)
+
+        scouted: list[tuple[Expression, float]] = []
+        for begin in range(0, len(groups), _TOGETHER):
+            # What the first ones reach soon shows which of the later ones are hopeless.
+            scout_some = partial(self._scout, seed=seed, hopeless=bounds(_HOPELESS))
+            found = self._shared(scout_some, groups[begin : begin + _TOGETHER])
+            for formula, loss in found:
+                size = len(formula.symbols)
+                best[size] = min(best[size], loss)
+            scouted += found
+        limits = bounds(_WORTH_REFINING)
         fitted = self._shared(
             self._refine, [(e, loss <= limits[len(e.symbols)]) for e, loss in scouted]
         )
