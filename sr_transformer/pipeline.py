@@ -99,7 +99,7 @@ class Outcome:
     scaling : Scaling
         What scaled the table.
     engine : str
-        What found the formulas: ``"transformer"`` alone, or with the engine of this name.
+        The engine, where a formula of the front is its own; else ``"transformer"``.
     report : SeedingReport
         What became of the proposals in the engine.
     fitted : object or None
@@ -208,10 +208,11 @@ def run(
     with clock.measure("select"):
         interrupted |= _finish(hall, pool, task, scaling)
     clock.say(f"{len(hall)} formulas; {report!r}")
+    is_found = engine is not None and any(c.source == engine.name for c in hall)
     return Outcome(
         hall_of_fame=hall, pool=pool, scaling=scaling, report=report, fitted=result.fitted,
-        engine=engine.name if engine is not None and result.expressions else "transformer",
-        columns=proposing.columns, interrupted=interrupted,
+        engine=engine.name if is_found else "transformer", columns=proposing.columns,
+        interrupted=interrupted,
     )  # fmt: skip
 
 

@@ -85,12 +85,15 @@ def test_ctrl_c_at_any_stage_keeps_what_there_is_and_is_told(noise, monkeypatch,
     assert np.isfinite(hall[hall.select()].expression.evaluate(noise[0])).all()
 
 
-def test_a_fit_that_nothing_ends_says_so_and_credits_its_engine(noise):
+def test_a_fit_that_nothing_ends_says_so_and_credits_who_is_on_the_front(noise):
+    X, y = noise
+    law = Engine().search(None).expressions[0].evaluate(X)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        outcome = outcome_of(*noise, engine=Engine())
+        outcome = outcome_of(X, law + 0.01 * y, engine=Engine(), proposers=["linear"])
     assert not outcome.interrupted
     assert outcome.engine == "engine"
+    assert outcome_of(X, y, engine=Engine()).engine == "transformer"  # others are better there
     assert "engine" in {candidate.source for candidate in outcome.pool.candidates}
     assert outcome.hall_of_fame.variable_names == ("a", "b")
 

@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sr_transformer import Expression, SymbolicTransformerRegressor
 from sr_transformer.clock import Clock
 from sr_transformer.errors import CheckpointError, EngineFallbackWarning, EngineUnavailableError
+from sr_transformer.expression import ARITHMETIC
 from sr_transformer.proposal.proposers import PROPOSERS
 
 COLUMNS = [
@@ -364,3 +365,41 @@ def test_default_parameters_are_those_of_the_documentation():
     assert parameters["search"] == "auto"
     assert parameters["binary_operators"] == ("+", "-", "*", "/", "^")
     assert (parameters["maxsize"], parameters["n_candidates"]) == (30, None)
+
+
+def test_a_failed_fit_leaves_the_formula_and_the_columns_of_the_one_before(quick, product_table):
+    X, y = product_table
+    model = quick().fit(pd.DataFrame(X, columns=["a", "b"]), y)
+    before = model.predict(pd.DataFrame(X, columns=["a", "b"]))
+    with pytest.raises(ValueError, match="y_units"):
+        model.fit(pd.DataFrame(X, columns=["c", "d"]), y, y_units="m")
+    assert list(model.feature_names_in_) == ["a", "b"]
+    np.testing.assert_array_equal(model.predict(pd.DataFrame(X, columns=["a", "b"])), before)
+    unfitted = quick()
+    with pytest.raises(ValueError, match="y_units"):
+        unfitted.fit(X, y, y_units="m")
+    assert not hasattr(unfitted, "n_features_in_")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_operators_fit_any_table(quick, seed):
+    rng = np.random.default_rng(seed)
+    arity = ARITHMETIC.arity
+    binary, unary = (
+        rng.choice([name for name in arity if arity[name] == n], rng.integers(4), replace=False)
+        for n in (2, 1)
+    )
+    n_rows, n_columns = rng.choice([2, 3, 5, 10, 40]), rng.choice([1, 2, 12])
+    X = rng.normal(size=(n_rows, n_columns)) * 10.0 ** rng.integers(-5, 6)
+    X = [X, np.round(X), np.abs(X), np.sort(X, axis=0)][seed % 4]
+    y = [2.0 * X[:, 0], np.abs(X).sum(axis=1), rng.normal(size=n_rows), np.full(n_rows, 3.0)]
+    weights = rng.uniform(0.1, 2.0, n_rows) if seed % 3 == 0 else None
+    model = quick(
+        binary_operators=list(binary) or ["max"], unary_operators=list(unary), n_candidates=4,
+        maxsize=int(rng.choice([1, 3, 7, 30])),
+    )  # fmt: skip
+    model.fit(X, y[seed % 4], weights)
+    assert len(model.predict(X)) == n_rows
+    assert model.equations_["complexity"].max() <= model.maxsize
+    for candidate in model.hall_of_fame_:
+        assert candidate.expression.operators <= {*binary, *unary, "max"}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
@@ -17,6 +18,18 @@ from sr_transformer.front.hall_of_fame import check_model_selection
 from sr_transformer.proposal.proposers import check_proposers
 
 Array = np.ndarray
+
+
+@contextmanager
+def unchanged_by_errors(estimator: Any) -> Iterator[None]:
+    """Leave the estimator as it was where the block fails: an old formula with its own columns."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 def check_parameters(estimator: Any) -> frozenset[str]:

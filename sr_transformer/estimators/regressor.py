@@ -18,6 +18,7 @@ from sr_transformer.estimators.checks import (
     check_table,
     check_units,
     column_names,
+    unchanged_by_errors,
 )
 from sr_transformer.estimators.shown import FittedFormulas
 from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
@@ -82,7 +83,8 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
     hall_of_fame_ : HallOfFame
         The pool of all formulas.
     engine_ : str
-        What found the formulas: ``"transformer"`` alone or with ``"pysr"`` or ``"operon"``.
+        ``"pysr"`` or ``"operon"``, where a formula of the front is the engine's own; else
+        ``"transformer"``.
     search_ : pysr.PySRRegressor or pyoperon.sklearn.SymbolicRegressor
         The fitted engine, only where one ran. It saw the table with each column and y divided by
         a power of ten; the formulas of ``equations_`` are in the units of the table itself. It is
@@ -203,7 +205,7 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
         """
         operators = check_parameters(self)
         clock = Clock(self.timeout_in_seconds)
-        with shown_fit(clock, int(self.verbose)):
+        with shown_fit(clock, int(self.verbose)), unchanged_by_errors(self):
             with clock.measure("start"):
                 X, y, weights = check_table(self, X, y, sample_weight)
                 # Before torch is imported: Julia can crash when it is loaded second.

@@ -123,7 +123,9 @@ def _important(
     n_rows = len(y)
     found, chance = [], []
     for i in range(_SUBSAMPLES):
-        rows = np.sort(random_state.choice(n_rows, max(2, (3 * n_rows) // 4), replace=False))
+        rows = np.sort(
+            random_state.choice(n_rows, min(n_rows, max(2, (3 * n_rows) // 4)), replace=False)
+        )
         found.append(importances(rows, y))
         if i < _SHUFFLES:
             chance.append(importances(rows, random_state.permutation(y)).max())
