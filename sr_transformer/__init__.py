@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sr_transformer.expression import Expression
     from sr_transformer.model.checkpoint import load_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = ["Expression", "SymbolicTransformerRegressor", "load_model", "propose"]
 

@@ -186,7 +186,7 @@ def run(
         elif engine is not None:
             seconds = {"propose": clock.used() - begun}
             pool.keep(engine.admits)
-            if task.has_units or not _is_explained(table, pool):
+            if task.has_units or not pool.explains(table):
                 clock.say(f"searching with {engine.name}")
                 searched = _search_task(task, table, engine, settings, random_state)
                 as_given = scaling if searched.X is task.table.X else None
@@ -232,10 +232,6 @@ def _propose(proposing: Proposing, clock: Clock) -> bool:
         )
     proposing.polish()
     return interrupted
-
-
-def _is_explained(table: Table, pool: Pool) -> bool:
-    return any(table.is_explained_by(c.expression, c.loss) for c in pool.candidates)
 
 
 def _search_task(

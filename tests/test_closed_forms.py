@@ -24,7 +24,7 @@ def a_table(X, y, weight=None):
 def candidates_for(X, y, *, weight=None, proposers=PROPOSERS, operators=OPERATORS, maxsize=30):
     return closed_form_candidates(
         a_table(X, y, weight), range(X.shape[1]), proposers=proposers, operators=operators,
-        maxsize=maxsize, exact=1e-20 * float(np.mean(y * y)),
+        maxsize=maxsize,
     )  # fmt: skip
 
 

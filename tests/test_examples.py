@@ -109,4 +109,4 @@ def test_the_readmes_code_with_an_own_pysr_regressor_runs(monkeypatch):
     for block in others:
         if "import PySRRegressor" in block:
             exec(compile(block, "README.md", "exec"), names)
-    assert names["model"].engine_ == "pysr"
+    assert names["model"].seeding_report_.engine == "pysr"

@@ -146,7 +146,7 @@ def test_most_formulas_are_recovered_from_wrong_constants():
 def a_fitter(X, y, **changes):
     settings = {
         "table": Table(np.asfortranarray(X), y), "operators": OPERATORS,
-        "maxsize": 30, "exact": 1e-20, "deadline": np.inf, "n_jobs": None,
+        "maxsize": 30, "deadline": np.inf, "n_jobs": None,
     }  # fmt: skip
     return Fitter(**settings | changes)
 

@@ -601,7 +601,7 @@ def test_hybrid_is_never_worse_than_the_transformer_alone(quick):
     alone = quick(maxsize=15).fit(X, y)
     # Without a limit, so that both have the same proposals.
     hybrid = quick(search="operon", maxsize=15).fit(X, y)
-    assert hybrid.engine_ == "operon"
+    assert hybrid.seeding_report_.engine == "operon"
     rounding = np.exp(4 / len(y))  # what the loss of a better formula may rise by simple constants
     for row in alone.hall_of_fame_:
         assert any(

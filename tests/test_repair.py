@@ -45,14 +45,13 @@ def a_table(n_rows=120):
 
 def repaired(X, y, formula, *, operators=OPERATORS, maxsize=30, seconds=None, n_jobs=None):
     """The pool after a formula was fitted and repaired."""
-    exact = 1e-20 * float(np.mean(y * y))
     deadline = np.inf if seconds is None else time.perf_counter() + seconds
     fitter = Fitter(
         table=Table(np.asfortranarray(X), y), operators=operators,
-        maxsize=maxsize, exact=exact, deadline=deadline, n_jobs=n_jobs,
+        maxsize=maxsize, deadline=deadline, n_jobs=n_jobs,
     )  # fmt: skip
     random_state = np.random.RandomState(0)
-    pool = Pool(loss_floor=exact)
+    pool = Pool(loss_floor=fitter.table.exact)
     pool.extend(fitter.fit([formula], random_state))
     Repair(pool, fitter, {formula.symbols}, random_state).go_on()
     return pool

@@ -64,7 +64,7 @@ def _fitted_per_second(seed: int) -> float:
             example = stream.draw(N_ROWS)
         fitter = Fitter(
             table=Table(example.X, example.y),
-            operators=frozenset(ARITHMETIC.operators), maxsize=30, exact=0.0,
+            operators=frozenset(ARITHMETIC.operators), maxsize=30,
             deadline=np.inf, n_jobs=1,
         )  # fmt: skip
         started = time.process_time()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sr_transformer.expression import Expression
+from sr_transformer.table.table import Table
 
 ALMOST_EQUAL = 1e-6
 """Relative difference of two losses that does not matter."""
@@ -98,6 +99,10 @@ class Pool:
         """Keep only what is wanted."""
         self._front = None
         self._pool = {k: c for k, c in self._pool.items() if wanted(c.expression)}
+
+    def explains(self, table: Table) -> bool:
+        """Whether one of the formulas explains a table to machine precision."""
+        return any(table.is_explained_by(c.expression, c.loss) for c in self._pool.values())
 
     def _floored(self, loss: float) -> float:
         return max(loss, self.loss_floor)

@@ -39,8 +39,6 @@ class Fitter:
     Parameters
     ----------
     table : Table
-    exact : float
-        Loss at which a formula explains everything.
     operators : frozenset of str
     maxsize : int
         What a formula with a factor and an offset may use, and how long it may be.
@@ -51,7 +49,6 @@ class Fitter:
     """
 
     table: Table
-    exact: float
     operators: frozenset[str]
     maxsize: int
     deadline: float
@@ -94,7 +91,7 @@ class Fitter:
 
         def bounds(times: float) -> Array:
             """For each size, so many times the smallest loss of formulas of at most that size."""
-            return times * np.maximum(np.minimum.accumulate(best), self.exact)
+            return times * np.maximum(np.minimum.accumulate(best), self.table.exact)
 
         scouted: list[tuple[Expression, float]] = []
         for begin in range(0, len(groups), _TOGETHER):
@@ -137,14 +134,14 @@ class Fitter:
                 break
             size = len(starts[0].symbols)
             formula, loss = scout(
-                starts, few, seed=seed, enough=self.exact, hopeless=hopeless[size]
+                starts, few, seed=seed, enough=self.table.exact, hopeless=hopeless[size]
             )
             if np.isfinite(loss) and loss <= hopeless[size]:
                 found.append((formula, loss))
-            if can_rescale and size + _WRAPPER <= self.maxsize and loss > self.exact:
+            if can_rescale and size + _WRAPPER <= self.maxsize and loss > self.table.exact:
                 better = rescaled(formula, few, _WORTH_RESCALING * min(loss, few.variance))
                 if better is not None:
-                    found.append(refine(better, few, enough=self.exact))
+                    found.append(refine(better, few, enough=self.table.exact))
         return found
 
     def _refine(self, formulas: list[tuple[Expression, bool]]) -> list[tuple[Expression, float]]:
@@ -153,7 +150,7 @@ class Fitter:
             if time.perf_counter() > self.deadline:
                 break
             if promising:
-                fitted.append(refine(formula, self.table, enough=self.exact))
+                fitted.append(refine(formula, self.table, enough=self.table.exact))
             else:
                 fitted.append((formula, self.table.loss(formula)))
         return fitted

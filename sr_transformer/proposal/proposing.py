@@ -102,7 +102,7 @@ class Proposing:
         self.columns: tuple[int, ...] = ()
         self.n_drawn = 0
         self.fitter = Fitter(
-            table=table.sample(_FIT_ROWS, random_state), exact=table.exact, operators=operators,
+            table=table.sample(_FIT_ROWS, random_state), operators=operators,
             maxsize=maxsize, deadline=clock.deadline, n_jobs=n_jobs,
         )  # fmt: skip
         self._seen: set[tuple[str, ...]] = set()
@@ -125,12 +125,11 @@ class Proposing:
                 proposers=self.proposers,
                 operators=self.operators,
                 maxsize=self.maxsize,
-                exact=fitter.exact,
                 deadline=fitter.deadline,
             ):
                 pool.add(candidate)
         self._seen.update(candidate.expression.symbols for candidate in pool.candidates)
-        if any(is_settled(candidate, fitter.exact) for candidate in pool.front):
+        if any(is_settled(candidate, fitter.table) for candidate in pool.front):
             return
         if TRANSFORMER in self.proposers:
             self._draw(Bags(table.X, table.y, self.sampler, relevance, self.random_state))
@@ -171,7 +170,7 @@ class Proposing:
                         self._repair.recombine(n, columns)
                         self._repair.go_on()
             pace = (time.perf_counter() - begun) / n
-            if self.pool.front[-1].loss <= fitter.exact:
+            if self.pool.explains(fitter.table):
                 break
 
     def _worth_fitting(

@@ -23,6 +23,7 @@ _ROUNDS = 3
 _RECOMBINED = 60  # best formulas that are recombined
 _EDITED_COLUMNS = 6  # variables that repair brings in
 _WORTH_A_FIT = 2.0  # times the loss of the front that a change may promise at most
+_TINY = np.finfo(float).tiny  # losses of zero are compared as this
 
 
 class Repair:
@@ -98,7 +99,7 @@ class Repair:
     def _round(self) -> bool:
         """Do one round; ``False`` where nothing was left to try."""
         variants = self._simpler()
-        if self.pool.front[-1].loss > self.fitter.exact:
+        if not self.pool.explains(self.fitter.table):
             variants += self._promising()
         if not variants:
             return False
@@ -127,7 +128,7 @@ class Repair:
         for parent in self._parents(front):
             self._changed.add(parent.key)
             for edit in self._editor.edits(parent.expression, _WORTH_A_FIT * front):
-                loss = max(edit.loss, self.fitter.exact)
+                loss = max(edit.loss, self.fitter.table.exact)
                 edits.append((loss / front[edit.complexity], edit))
         edits.sort(key=lambda pair: pair[0])
         chosen: dict[tuple, Expression] = {}
@@ -144,7 +145,7 @@ class Repair:
         losses = np.full(self.fitter.maxsize + 1, np.inf)
         for candidate in self.pool.front:
             losses[candidate.complexity : candidate.complexity + 1] = max(
-                candidate.loss, self.fitter.exact
+                candidate.loss, self.fitter.table.exact, _TINY
             )
         return np.minimum.accumulate(losses)
 

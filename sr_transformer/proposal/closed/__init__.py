@@ -37,7 +37,6 @@ def closed_form_candidates(
     proposers: Sequence[str],
     operators: frozenset[str],
     maxsize: int,
-    exact: float,
     deadline: float = np.inf,
 ) -> list[Candidate]:
     """Let the closed-form proposers among ``proposers`` write formulas for a table.
@@ -51,8 +50,6 @@ def closed_form_candidates(
         Names of proposers; each is the source of its candidates.
     operators, maxsize
         What the candidates may use, and how long they may be.
-    exact : float
-        Loss at which a formula explains everything.
     deadline : float
         Value of ``time.perf_counter()`` after which no further proposer starts.
 
@@ -61,7 +58,7 @@ def closed_form_candidates(
     list of Candidate
         With finite losses; none twice from the same proposer.
     """
-    bench = Bench(table, columns, operators, maxsize, exact)
+    bench = Bench(table, columns, operators, maxsize)
     candidates: list[Candidate] = []
     for name, family in FAMILIES.items():
         if name not in proposers or time.perf_counter() > deadline:
@@ -72,14 +69,15 @@ def closed_form_candidates(
                 if formula.symbols not in best or loss < best[formula.symbols].loss:
                     best[formula.symbols] = Candidate(formula, loss, name)
         candidates += best.values()
-        if any(is_settled(candidate, exact) for candidate in candidates):
+        if any(is_settled(candidate, table) for candidate in candidates):
             break
     return candidates
 
 
-def is_settled(candidate: Candidate, exact: float) -> bool:
+def is_settled(candidate: Candidate, table: Table) -> bool:
     """Whether a candidate explains everything and is short, so that no better one need be sought.
 
     A long one may be the expansion of a shorter law, such as ``(a + b) ^ 3``.
     """
-    return candidate.loss <= exact and candidate.complexity <= _SHORT
+    short = candidate.complexity <= _SHORT
+    return short and table.is_explained_by(candidate.expression, candidate.loss)

@@ -39,12 +39,11 @@ class Bench:
         columns: Sequence[int],
         operators: frozenset[str],
         maxsize: int,
-        exact: float,
     ) -> None:
         self.X, self.y, self._table = table.X, table.y, table
         self.varying = [i for i in range(self.X.shape[1]) if np.ptp(self.X[:, i]) > 0]
         self.columns = [i for i in columns[:_MOST_COLUMNS] if i in set(self.varying)]
-        self.operators, self._maxsize, self._exact = operators, maxsize, exact
+        self.operators, self._maxsize = operators, maxsize
         self.root = np.ones(len(self.y)) if table.weights is None else np.sqrt(table.weights)
         self._promising = _WORTH_REFITTING * table.variance
         # As many terms as rows would fit anything exactly.
@@ -62,7 +61,7 @@ class Bench:
         )
         if near != formula.constants:
             rounded, rounded_loss = self._spelled(formula.with_constants(near))
-            if rounded_loss <= max(loss * (1 + ALMOST_EQUAL), self._exact):
+            if rounded_loss <= max(loss * (1 + ALMOST_EQUAL), self._table.exact):
                 shown, loss = rounded, rounded_loss
         yield shown, loss
 
@@ -75,7 +74,7 @@ class Bench:
             if np.isfinite(loss):
                 ranked.append((loss, len(ranked), shown))
         for rank, (loss, _, formula) in enumerate(sorted(ranked)):
-            if rank < most and self._exact < loss < self._promising:
+            if rank < most and self._table.exact < loss < self._promising:
                 formula, _ = refit(formula, self._table, max_evaluations=25)
             yield from self.finished(formula)
 
