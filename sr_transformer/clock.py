@@ -67,10 +67,6 @@ class Clock:
             return float("inf")
         return self._begun + self.timings[_UNCOUNTED] + self.limit
 
-    def is_over(self) -> bool:
-        """Whether no time is left."""
-        return perf_counter() >= self.deadline
-
     def add(self, stage: str, seconds: float) -> None:
         """Count seconds for a stage."""
         self.timings[stage] = self.timings.get(stage, 0.0) + seconds
