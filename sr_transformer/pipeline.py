@@ -23,7 +23,7 @@ from sr_transformer.engines.base import (
 )
 from sr_transformer.engines.seeding import SeedingReport, seeded_search
 from sr_transformer.errors import SearchInterruptedWarning
-from sr_transformer.front.description_length import Sample
+from sr_transformer.front.evidence import Evidence
 from sr_transformer.front.finish import bring_to_users_units, most_finished, simplify_constants
 from sr_transformer.front.hall_of_fame import HallOfFame
 from sr_transformer.front.pool import Pool
@@ -202,8 +202,11 @@ def run(
         _warn("The fit was interrupted; the best formulas found until then are returned.")
     hall = HallOfFame(
         task.variable_names, operators=task.operators, maxsize=longest,
-        model_selection=settings.model_selection, sample=Sample.of(table, len(task.operators)),
-        loss_floor=table.exact, loss_exponent=scaling.y_exponent,
+        model_selection=settings.model_selection, loss_floor=table.exact,
+        evidence=Evidence(
+            task.table.in_units_of(scaling.y_exponent), task.operators, scaling
+        ),
+        loss_exponent=scaling.y_exponent,
     )  # fmt: skip
     with clock.measure("select"):
         interrupted |= _finish(hall, pool, task, scaling)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sr_transformer.clock import Clock
 from sr_transformer.expression import ARITHMETIC, Expression
 from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
-from sr_transformer.front.description_length import Sample
+from sr_transformer.front.evidence import Evidence
 from sr_transformer.front.finish import bring_to_users_units, simplify_constants
 from sr_transformer.front.hall_of_fame import HallOfFame
 from sr_transformer.front.pool import Candidate
@@ -157,7 +157,7 @@ def finished(
     table = table.in_units_of(scaling.y_exponent)
     hall = HallOfFame(
         operators=operators, maxsize=maxsize, model_selection="description_length",
-        sample=Sample.of(table, len(operators)), loss_floor=table.exact,
+        evidence=Evidence(table, operators, scaling), loss_floor=table.exact,
         loss_exponent=scaling.y_exponent,
     )  # fmt: skip
     bring_to_users_units(hall, candidates, table, scaling)

@@ -64,6 +64,8 @@ def test_fit_as_json_marks_one_row_as_selected(table):
         "loss",
         "score",
         "description_length",
+        "standard_errors",
+        "undefined",
         "equation",
         "source",
         "selected",

@@ -9,10 +9,13 @@ import pytest
 from strategies import finished
 
 from sr_transformer.expression import Expression
+from sr_transformer.expression.language import ARITHMETIC
 from sr_transformer.front.description_length import Sample, description_length, simple_cost
+from sr_transformer.front.form_cost import _costs, _counts, form_cost
 from sr_transformer.front.hall_of_fame import HallOfFame
 from sr_transformer.front.pool import Candidate
 from sr_transformer.front.simple_constants import with_simple_constants
+from sr_transformer.prior.frequencies import count_forms
 from sr_transformer.proposal.constants import refit
 from sr_transformer.table.scaling import Scaling
 from sr_transformer.table.table import Table
@@ -68,14 +71,14 @@ def test_as_many_constants_as_rows_explain_nothing():
     y = 3.3 * x[:, 0] + 0.1 * rng.standard_normal(4)
     cubic = "1.0 + 1.0 * x0 + 1.0 * square(x0) + 1.0 * x0 * square(x0)"
     hall = hall_of(x, y, ["1.0", "1.0 * x0", cubic])
-    assert hall[-1].loss < 1e-12
-    assert hall[hall.select()].complexity == 3
+    assert min(candidate.loss for candidate in hall.candidates) < 1e-12
+    assert [candidate.complexity for candidate in hall] == [1, 3]
 
 
 def test_the_rule_needs_the_size_of_the_table():
     hall = HallOfFame()
     hall.add(Candidate(Expression(["x0"]), 1.0, "transformer"))
-    with pytest.raises(ValueError, match="sample="):
+    with pytest.raises(ValueError, match="evidence="):
         hall.select("description_length")
     assert "description_length" not in hall.to_frame()
 
@@ -85,7 +88,7 @@ def test_the_table_shows_what_the_rule_compares():
     hall = hall_of(X, 2.0 * X[:, 0] + 0.1 * np.sin(40 * X[:, 0]), ["1.0", "1.0*x0"])
     frame = hall.to_frame()
     assert frame["description_length"].argmin() == hall.select() == 1
-    expected = [description_length(c.expression, c.loss, hall.sample) for c in hall]
+    expected = [description_length(c.expression, c.loss, hall.evidence.sample) for c in hall]
     assert frame["description_length"].tolist() == expected
 
 
@@ -98,12 +101,39 @@ def test_repeating_all_rows_by_weights_changes_no_choice():
 
 
 def test_length_is_the_sum_of_its_documented_parts():
-    sample = Sample(n_rows=50.0, n_columns=4, variance=2.0, n_operators=10)
+    operators = frozenset({"+", "*", "exp"})
+    sample = Sample(n_rows=50.0, n_columns=4, variance=2.0, operators=operators)
     formula = Expression(["*", "c", "x3"], [1.2345])
     residuals = 25.0 * math.log(0.02 / 2.0)
     constant = 0.5 * math.log(50.0 * 2.0 / 0.02)
-    expected = residuals + 3 * math.log(3) + math.log(10) + math.log(4) + constant
+    expected = residuals + form_cost(formula, operators, 4) + constant
     assert description_length(formula, 0.02, sample) == pytest.approx(expected)
+
+
+def test_symbols_of_all_forms_are_one_code():
+    # The shares of all that may stand at a place, each variable and the constant included.
+    for place in ("", "* 0", "exp 0", "/ 1"):
+        costs, _ = _costs(place, OPERATORS)
+        assert sum(math.exp(-nats) for nats in costs.values()) == pytest.approx(1.0)
+
+
+def test_a_usual_form_is_shorter_than_an_odd_one():
+    def cost(text):
+        return form_cost(Expression.parse(text), frozenset(ARITHMETIC.operators), 1)
+
+    peak = cost("2.5 * exp(-square((x0 - 3.0) / 0.7))")
+    assert peak < cost("2.5 * exp(77.0 * cos(0.03 * x0))")
+    assert cost("1.5 + 2.5 * x0") < cost("2.5 * tanh(x0)") < cost("2.5 * tanh(sin(atan(x0)))")
+    assert cost("2.5 * x0") < cost("2.5 * exp(x0)")
+    assert cost("x0") < cost("sin(x0)") < cost("sin(sin(x0))")
+
+
+def test_the_counts_of_forms_are_those_of_the_prior():
+    few = count_forms(500)
+    assert few[""]["+"] / sum(few[""].values()) == pytest.approx(
+        _counts()[""]["+"] / sum(_counts()[""].values()), rel=0.3
+    )
+    assert count_forms(500) == few
 
 
 @pytest.mark.parametrize("value", [1.0, -2.0, 1.5, 2 / 3, math.pi, -math.pi / 2, 1 / math.pi, 7.0])
@@ -158,5 +188,5 @@ def test_the_other_constants_follow_one_that_becomes_simple():
 def test_undefined_slopes_leave_a_formula_as_it_is():
     X = np.array([[0.0], [1.0], [2.0]])
     formula = Expression.parse("2.01 * x0 ^ 0.51")  # the slope by the exponent is 0 * log(0)
-    sample = Sample(3.0, 1, 1.0, 9)
+    sample = Sample(3.0, 1, 1.0, OPERATORS)
     assert with_simple_constants(formula, Table(X, np.arange(3.0)), sample, 0.0) == formula

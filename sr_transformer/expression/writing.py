@@ -39,6 +39,7 @@ def to_text(
     expression: Expression,
     variable_names: Sequence[str] | None = None,
     precision: int | None = None,
+    errors: Sequence[float | None] | None = None,
 ) -> str:
     """Infix text with as few parentheses as its reading back to the same tree allows.
 
@@ -50,6 +51,9 @@ def to_text(
     precision : int, optional
         Significant digits of the constants; all of them by default. Text with rounded constants
         is for the eye: a negative term is written as a subtraction.
+    errors : sequence of float or None, optional
+        Standard error of each constant; those that have one are written as :func:`with_error`
+        does, the others with ``precision`` digits. This is for the eye, too.
 
     Raises
     ------
@@ -58,8 +62,15 @@ def to_text(
     """
     language, names = expression.language, used_names(expression, variable_names)
 
-    def number(value: float) -> tuple[str, int]:
-        text = repr(value) if precision is None else f"{value:.{precision}g}"
+    for_the_eye = precision is not None or errors is not None
+    uncertain = [None] * len(expression.constants) if errors is None else errors
+
+    def number(constant: tuple[float, float | None]) -> tuple[str, int]:
+        value, error = constant
+        if error is not None and 0.0 < error < math.inf:
+            text = with_error(value, error)
+        else:
+            text = repr(value) if precision is None else f"{value:.{precision}g}"
         # A negative number needs parentheses only as the base of a power.
         return text, POWER if text[0] == "-" else _NUMBER
 
@@ -71,7 +82,7 @@ def to_text(
                 left = f"({left})"
             if second < own or second == MINUS or second == own != POWER:
                 right = f"({right})"
-            if precision is not None and name == "+" and right[0] == "-":
+            if for_the_eye and name == "+" and right[0] == "-":
                 name, right = "-", right[1:]
             return f"{left} {name} {right}", own
         if name == "neg":
@@ -81,7 +92,28 @@ def to_text(
         return f"{name}({', '.join([text for text, _ in parts])})", _NAME
 
     shown = {i: (quoted(name, language), _NAME) for i, name in names.items()}
-    return expression.fold(number, shown.__getitem__, operation)[0]
+    constants = list(zip(expression.constants, uncertain, strict=True))
+    return language.fold(
+        expression.symbols, constants, number, shown.__getitem__, operation
+    )[0]  # fmt: skip
+
+
+def with_error(value: float, error: float) -> str:
+    """A number with the uncertainty of its last digits in parentheses, as laboratories write it.
+
+    One digit of the uncertainty is given, two where it begins with a one: ``2.843(4)``,
+    ``0.126(12)``, ``1.24(5)e-07``. Without a positive, finite error, all digits of the number.
+    """
+    if not (math.isfinite(value) and 0.0 < error < math.inf):
+        return repr(value)
+    digits = 2 if f"{error:.0e}"[0] == "1" else 1
+    mantissa, exponent = f"{error:.{digits - 1}e}".split("e")
+    last = int(exponent) - digits + 1  # power of ten of the last digit that is given
+    uncertain = mantissa.replace(".", "")
+    first = max(math.floor(math.log10(abs(value))) if value else last, last)
+    if -5 <= first < 6 and last <= 0:
+        return f"{value:.{-last}f}({uncertain})"
+    return f"{value / 10.0**first:.{first - last}f}({uncertain})e{first:+03d}"
 
 
 def to_pysr(expression: Expression, variable_names: Sequence[str] | None = None) -> str:

@@ -3,8 +3,11 @@
 The formula that makes this shortest is the one that the data support: a longer one is only better
 if it saves more on the residuals than it costs itself. This is the two-part code of minimum
 description length (Rissanen 1978), in the form that symbolic regression took over from Bartlett,
-Desmond and Ferreira (2022), "Exhaustive symbolic regression", with simpler codes for symbols and
-for constants.
+Desmond and Ferreira (2022), "Exhaustive symbolic regression", with other codes for symbols
+(:mod:`sr_transformer.front.form_cost`) and for constants.
+
+Its few numbers are calibrated on tables that nobody picked by hand, by
+:mod:`sr_transformer.evaluation.calibration`.
 """
 
 from __future__ import annotations
@@ -14,15 +17,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import CONSTANT
+from sr_transformer.front.form_cost import form_cost
 from sr_transformer.table.table import Table
-
-_KIND = math.log(3.0)  # whether a symbol is an operator, a variable or a constant
 
 _PI = math.log(200.0)  # that a fraction is one of pi: rare
 
 _LARGEST_DENOMINATOR = 6
 _LARGEST_NUMERATOR = 100
+
+_LARGEST_SIMPLE = 1e3  # beyond any simple value
+
+_TINIEST = 1e-300  # losses of zero are compared as this
 
 
 @dataclass(frozen=True)
@@ -32,28 +37,32 @@ class Sample:
     Parameters
     ----------
     n_rows : float
-        Number of rows; with weights their effective number (Kish 1965), the square of the sum of
-        the weights over the sum of their squares.
+        Number of readings. Weights say how precise each is, and do not change it.
     n_columns : int
     variance : float
-        Of y, in the units of the losses.
-    n_operators : int
-        How many operators a formula may be written with.
+        Loss of the best constant.
+    operators : frozenset of str
+        That a formula may be written with.
+    floor : float
+        Loss that the digits of y leave uncertain; lower ones count as equal to it.
     """
 
     n_rows: float
     n_columns: int
     variance: float
-    n_operators: int
+    operators: frozenset[str]
+    floor: float = 0.0
 
     @classmethod
-    def of(cls, table: Table, n_operators: int) -> Sample:
-        """Sample of a table and the number of allowed operators."""
-        weights = table.weights
-        n_rows = float(len(table.y))
-        if weights is not None:
-            n_rows = float(weights.sum() ** 2 / (weights @ weights))
-        return cls(n_rows, table.X.shape[1], table.variance, n_operators)
+    def of(cls, table: Table, operators: frozenset[str]) -> Sample:
+        """Sample of a table and the allowed operators."""
+        floor = max(table.exact, table.rounding)
+        return cls(table.n_readings, table.X.shape[1], table.variance, operators, floor)
+
+    def ratio(self, loss: float) -> float:
+        """A loss over that of the best constant, both at least the floor."""
+        floor = max(self.floor, _TINIEST)
+        return max(loss, floor) / max(self.variance, floor)
 
 
 def description_length(expression: Expression, loss: float, sample: Sample) -> float:
@@ -63,7 +72,7 @@ def description_length(expression: Expression, loss: float, sample: Sample) -> f
     ----------
     expression : Expression
     loss : float
-        Its mean squared error; above 0.
+        Its mean squared error.
     sample : Sample
 
     Returns
@@ -71,25 +80,22 @@ def description_length(expression: Expression, loss: float, sample: Sample) -> f
     float
         In nats, but for a term that is the same for all formulas of one table. It is the sum of
 
-        - for each symbol log(3) for its kind, and the logarithm of the number of operators or of
-          columns for which one;
-        - for each constant with a simple value (:func:`simple_value`) the cost of its digits, and
-          for any other ``log(n * variance / loss) / 2``: the digits that the residuals leave
-          certain;
+        - the nats for the symbols, :func:`~sr_transformer.front.form_cost.form_cost`;
+        - for each constant with a simple value (:func:`simple_cost`) the cost of its digits, and
+          for any other at most ``log(n * variance / loss) / 2``: the digits that the residuals
+          leave certain;
         - ``n * log(loss / variance) / 2`` for the residuals, as normal noise of unknown size.
+
+        Infinite for as many constants as readings, which explain nothing.
     """
-    ratio = loss / sample.variance if sample.variance > 0 else 1.0
-    digits = max(0.5 * math.log(sample.n_rows / ratio), 0.0) if ratio > 0 else math.inf
-    length = 0.5 * sample.n_rows * math.log(ratio)
-    constants = iter(expression.constants)
-    arity = expression.language.arity
-    for symbol in expression.symbols:
-        length += _KIND
-        if symbol == CONSTANT:
-            length += min(simple_cost(next(constants)), digits)
-        else:
-            length += math.log(sample.n_operators if symbol in arity else sample.n_columns)
-    return length
+    n_rows = sample.n_rows
+    if len(expression.constants) >= n_rows or not math.isfinite(loss):
+        return math.inf
+    ratio = sample.ratio(loss)
+    digits = max(0.5 * math.log(n_rows / ratio), 0.0)
+    length = form_cost(expression, sample.operators, sample.n_columns)
+    length += sum(min(simple_cost(constant), digits) for constant in expression.constants)
+    return length + 0.5 * n_rows * math.log(ratio)
 
 
 @lru_cache(maxsize=4096)
@@ -99,7 +105,7 @@ def simple_cost(constant: float) -> float:
     Simple are fractions with a numerator of at most 100 and a denominator of at most 6, and these
     times or over pi.
     """
-    if not math.isfinite(constant):
+    if not abs(constant) < _LARGEST_SIMPLE:
         return math.inf
     costs = [_fraction_cost(constant)]
     for value in (constant / math.pi, constant * math.pi):

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.front.description_length import Sample
 from sr_transformer.front.hall_of_fame import HallOfFame
 from sr_transformer.front.pool import ALMOST_EQUAL, Candidate
 from sr_transformer.front.simple_constants import (
@@ -84,8 +83,7 @@ def simplify_constants(hall: HallOfFame, table: Table, *, has_units: bool = Fals
     some = table
     if len(table.y) > _ROUNDING_ROWS:
         some = table.rows(slice(None, None, -(-len(table.y) // _ROUNDING_ROWS)))
-    n_rows = min(hall.sample.n_rows, Sample.of(some, len(hall.operators)).n_rows)
-    sample = replace(hall.sample, n_rows=n_rows)
+    sample = replace(hall.evidence.sample, n_rows=some.n_readings)
     tried: set[Expression] = set()
     # A rival may take the place of a formula whose loss has risen a little; it is next, and so are
     # the shorter ones.
@@ -101,7 +99,7 @@ def simplify_constants(hall: HallOfFame, table: Table, *, has_units: bool = Fals
             if shorter.complexity() < simple.complexity():
                 simple = shorter if shorter.operators <= hall.operators else simple
             loss = table.loss(simple)
-            most = candidate.loss * np.exp(2.0 * MOST_TOLERATED / hall.sample.n_rows)
+            most = candidate.loss * np.exp(2.0 * MOST_TOLERATED / hall.evidence.sample.n_rows)
             if not loss <= max(most, hall.loss_floor):
                 continue  # the other rows can tell the two apart
             hall.remove(candidate)

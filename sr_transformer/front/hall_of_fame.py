@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sr_transformer.expression.guess import GuessRules, pysr_names, written_guesses
-from sr_transformer.front.description_length import Sample, description_length
-from sr_transformer.front.pool import Candidate, Pool
+from sr_transformer.front.evidence import Evidence
+from sr_transformer.front.pool import Candidate, Pool, pareto
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from sr_transformer.expression import Expression
 
 Array = np.ndarray
 
@@ -28,7 +31,9 @@ _LONGEST_SYMPY = 60
 class HallOfFame(Pool):
     """Fitted formulas of one table in the user's units, and the choice among them.
 
-    Iterating, indexing and ``len`` go over the front, simplest formula first.
+    Iterating, indexing and ``len`` go over the front, simplest formula first. Of several
+    formulas of one complexity the front shows the one of the shortest description, if there is
+    ``evidence``; the others stay in the pool. A formula of as many constants as rows is not shown.
 
     Parameters
     ----------
@@ -40,9 +45,9 @@ class HallOfFame(Pool):
         Largest complexity, for :meth:`guesses`.
     model_selection : {"description_length", "best", "accuracy", "score"}
         The rule by which one row is chosen; see :meth:`select`.
-    sample : Sample or None
-        Of the table, for description lengths; without it the rule ``"description_length"`` cannot
-        be used.
+    evidence : Evidence or None
+        What the table says, for description lengths; without it the rule ``"description_length"``
+        cannot be used.
     loss_floor : float
         Losses below count as equal to it.
     loss_exponent : int
@@ -57,7 +62,7 @@ class HallOfFame(Pool):
         operators: Iterable[str] | None = None,
         maxsize: int | None = None,
         model_selection: str = "best",
-        sample: Sample | None = None,
+        evidence: Evidence | None = None,
         loss_floor: float = 0.0,
         loss_exponent: int = 0,
     ) -> None:
@@ -66,7 +71,7 @@ class HallOfFame(Pool):
         self.operators = None if operators is None else frozenset(operators)
         self.maxsize = maxsize
         self.model_selection = check_model_selection(model_selection)
-        self.sample = sample
+        self.evidence = evidence
         self.loss_exponent = loss_exponent
         self._framed: tuple[list[Candidate], pd.DataFrame] | None = None
 
@@ -74,6 +79,22 @@ class HallOfFame(Pool):
         return {**self.__dict__, "_framed": None}  # rebuilt where it is asked for
 
     # --- the choice ---------------------------------------------------------------------------
+    @property
+    def front(self) -> list[Candidate]:
+        """The formulas that are shown, simplest first: none matches or beats a longer one."""
+        if self._front is None:
+            self._front = pareto(self._rivals_settled(), self.loss_floor)
+        return self._front
+
+    def _rivals_settled(self) -> list[Candidate]:
+        """Of each complexity the formula that is believed; all where there is no evidence."""
+        candidates = self.candidates
+        if self.evidence is None:
+            return candidates
+        groups = (list(group) for _, group in groupby(candidates, lambda c: c.complexity))
+        believed = [self.evidence.believed(group) for group in groups]
+        return [c for c in believed if c is not None] or candidates
+
     @property
     def scores(self) -> list[float]:
         """PySR's score of each row: the fall of log(loss) for each unit of complexity added."""
@@ -93,23 +114,20 @@ class HallOfFame(Pool):
     def description_lengths(self) -> list[float]:
         """Nats that it takes to write down y by each row; only differences have a meaning.
 
-        See :func:`sr_transformer.front.description_length.description_length`.
+        See :func:`sr_transformer.front.description_length.description_length`; what speaks against
+        a formula (:class:`~sr_transformer.front.evidence.Evidence`) is added.
 
         Raises
         ------
         ValueError
-            If this object was made without ``sample``.
+            If this object was made without ``evidence``.
         """
-        if self.sample is None:
+        if self.evidence is None:
             raise ValueError(
-                "Description lengths need the size of the table: make the hall of fame with "
-                f"sample=..., or select by {', '.join(map(repr, MODEL_SELECTIONS[1:]))}."
+                "Description lengths need the table: make the hall of fame with evidence=..., or "
+                f"select by {', '.join(map(repr, MODEL_SELECTIONS[1:]))}."
             )
-        smallest = np.finfo(float).tiny
-        return [
-            description_length(c.expression, max(self._floored(c.loss), smallest), self.sample)
-            for c in self.front
-        ]
+        return [self.evidence.length(c) for c in self.front]
 
     def select(self, model_selection: str | None = None) -> int:
         """Row of the front that a rule chooses.
@@ -150,7 +168,10 @@ class HallOfFame(Pool):
         DataFrame
             Columns ``complexity``, ``loss``, ``score``, ``equation`` (text with all digits),
             ``sympy_format`` (``None`` for formulas of more than 60 symbols), ``source`` and, where
-            the table's size is known, ``description_length``.
+            there is evidence, ``description_length``, ``standard_errors`` (a tuple with one of each
+            constant from left to right, ``None`` for simple numbers, which are taken to be
+            exact) and ``undefined`` (the share of the box of the columns' ranges on which the
+            formula has no finite value).
         """
         import pandas as pd
 
@@ -171,21 +192,24 @@ class HallOfFame(Pool):
                 "source": [c.source for c in front],
             }
         )
-        if self.sample is not None:
+        if self.evidence is not None:
             frame["description_length"] = self.description_lengths
+            errors = [self.evidence.errors(c.expression) for c in front]
+            frame["standard_errors"] = pd.Series(errors, dtype=object)
+            frame["undefined"] = [self.evidence.behaviour(c.expression).undefined for c in front]
         self._framed = front, frame
         return frame.copy()
 
     def __repr__(self) -> str:
         if not self.front:
             return "HallOfFame(empty)"
-        chosen = self.select()
-        texts = [c.expression.to_text(self.variable_names, precision=5) for c in self.front]
+        chosen, front = self.select(), self.front
+        texts = [c.expression.to_text(self.variable_names, precision=5) for c in front]
         width = max(len("equation"), *map(len, texts))
-        lines = [f"HallOfFame of {len(self.front)} formulas, selected by {self.model_selection!r}:"]
+        lines = [f"HallOfFame of {len(front)} formulas, selected by {self.model_selection!r}:"]
         lines.append(f"      complexity       loss    score  {'equation':<{width}}  source")
         for row, (candidate, score, text) in enumerate(
-            zip(self.front, self.scores, texts, strict=True)
+            zip(front, self.scores, texts, strict=True)
         ):
             mark = ">>>>" if row == chosen else "    "
             loss = self.shown_loss(candidate)
@@ -193,7 +217,26 @@ class HallOfFame(Pool):
                 f"{mark}  {candidate.complexity:>10}  {loss:>9.3g}  {score:>7.3f}  "
                 f"{text:<{width}}  {candidate.source}"
             )
+        if self.evidence is not None:
+            lines += self._remarks(front[chosen].expression)
         return "\n".join(lines)
+
+    def _remarks(self, expression: Expression) -> list[str]:
+        """How certain the constants of a formula are, and where it is undefined."""
+        names, lines = self.variable_names, []
+        errors = self.evidence.errors(expression)
+        if any(error is not None for error in errors):
+            text = expression.to_text(names, precision=5, errors=errors)
+            lines.append(f"With standard errors: {text}")
+        behaviour = self.evidence.behaviour(expression)
+        if behaviour.example is not None:
+            point = ", ".join(
+                f"{f'x{i}' if names is None else names[i]} = {value:.4g}"
+                for i, value in behaviour.example.items()
+            )
+            share = f"{100 * behaviour.undefined:.2g} %"
+            lines.append(f"It is undefined on {share} of the columns' ranges, as at {point}.")
+        return lines
 
     # --- for a search engine --------------------------------------------------------------------
     def guesses(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +20,11 @@ _MERGED_NUMBERS = 2_000_000
 # 1e-10, where the rounding of float64 and of a longer formula's constants begins.
 _EXPLAINED = 1e-20
 _ROUNDING = 1e-30  # the same of the mean square: y itself is only given to 16 digits
+
+# Digits after the first within which the last digit of y is looked for, in at most so many rows.
+_MOST_DIGITS = 9
+_DIGIT_ROWS = 10_000
+_DIGIT_ERROR = 1e-9  # relative distance of a number from its decimals that is rounding
 
 # Largest power of ten of y whose square is still safely inside float64's range.
 _SAFE_EXPONENT = 100
@@ -38,12 +44,15 @@ class Table:
     exponent : int
         Losses are in units of ``10 ** (2 * exponent)``: those of a table and of its scaled copy
         are the same numbers.
+    merged : int
+        How many equal rows were left out: there are so many more readings.
     """
 
     X: Array
     y: Array
     weights: Array | None = None
     exponent: int = 0
+    merged: int = 0
 
     @classmethod
     def of(cls, X: Array, y: Array, weights: Array | None = None) -> Table:
@@ -62,6 +71,7 @@ class Table:
         if weights is not None:
             # By a power of two, which is exact: no sum of them overflows.
             weights = np.ldexp(weights, -int(np.frexp(weights.max())[1]))
+        merged = 0
         if X.shape[0] * (X.shape[1] + 1) <= _MERGED_NUMBERS:
             rows = np.column_stack([X, y])
             order = np.lexsort(rows.T)
@@ -70,14 +80,17 @@ class Table:
             if len(first) == len(y):
                 X, y, weights = X[order], y[order], None if weights is None else weights[order]
             else:
+                merged = len(y) - len(first)
                 ones = np.ones(len(y)) if weights is None else weights[order]
                 X, y, weights = rows[first, :-1], rows[first, -1], np.add.reduceat(ones, first)
-        return cls(np.asfortranarray(X), y, _normalised(weights))
+        return cls(np.asfortranarray(X), y, _normalised(weights), merged=merged)
 
     def rows(self, index: Array | slice) -> Table:
         """Some of the rows."""
         weights = None if self.weights is None else _normalised(self.weights[index])
-        return Table(np.asfortranarray(self.X[index]), self.y[index], weights, self.exponent)
+        y = self.y[index]
+        merged = round(self.merged * len(y) / len(self.y))
+        return Table(np.asfortranarray(self.X[index]), y, weights, self.exponent, merged)
 
     def sample(self, most: int, random_state: np.random.RandomState) -> Table:
         """At most so many rows, drawn at random; the table itself where it has no more."""
@@ -102,11 +115,11 @@ class Table:
                     "squared errors overflow at such a spread. Fit log(y), or leave the outliers "
                     "out."
                 )
-        return Table(scaling.scale_X(self.X), y, self.weights)
+        return Table(scaling.scale_X(self.X), y, self.weights, merged=self.merged)
 
     def in_units_of(self, exponent: int) -> Table:
         """The same rows, with losses in units of ``10 ** (2 * exponent)``."""
-        return Table(self.X, self.y, self.weights, exponent)
+        return replace(self, exponent=exponent)
 
     # --- the loss -----------------------------------------------------------------------------
     def loss(self, expression: Expression) -> float:
@@ -126,6 +139,38 @@ class Table:
             else:
                 mean = float(self.weights @ squares) / len(squares)
         return mean if abs(self.exponent) > _SAFE_EXPONENT else mean * 10.0 ** (-2 * self.exponent)
+
+    @property
+    def n_readings(self) -> float:
+        """How many readings the rows stand for."""
+        return float(len(self.y) + self.merged)
+
+    @cached_property
+    def root(self) -> Array:
+        """Square roots (n_rows,) of the weights."""
+        return np.ones(len(self.y)) if self.weights is None else np.sqrt(self.weights)
+
+    @cached_property
+    def resolution(self) -> float:
+        """Unit of the last decimal that y is given to, 0 where it is given to all digits."""
+        y = self.y[:: -(-len(self.y) // _DIGIT_ROWS)]
+        largest = float(np.abs(y).max())
+        if not largest > 0.0:
+            return 0.0
+        first = math.floor(math.log10(largest))
+        for place in range(first, first - _MOST_DIGITS, -1):
+            with np.errstate(all="ignore"):
+                units = divided(y, place)
+            error = np.abs(units - np.round(units))
+            if np.all(error <= _DIGIT_ERROR * np.maximum(np.abs(units), 1.0)):
+                return 10.0**place
+        return 0.0
+
+    @property
+    def rounding(self) -> float:
+        """Loss of the law itself, in the mean, where y was rounded to its last decimal."""
+        step = float(divided(np.array(self.resolution), self.exponent))
+        return step * step / 12.0
 
     @cached_property
     def shares(self) -> Array:

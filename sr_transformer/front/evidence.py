@@ -1,0 +1,220 @@
+"""What a table says for and against a formula, beside its loss.
+
+To the description length comes what two formulas of equal loss differ in: whether the loss falls on
+rows at large or on a few, and what the formula does between and beside the rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sr_transformer.expression import Expression
+from sr_transformer.front.description_length import Sample, description_length
+from sr_transformer.front.pool import Candidate
+from sr_transformer.front.standard_errors import standard_errors
+from sr_transformer.table.scaling import Scaling, divided
+from sr_transformer.table.table import Table
+
+Array = np.ndarray
+
+_ROWS = 2_000  # on which residuals are looked at, and constants' errors computed
+
+# From so many rows on, residuals can be told to be heavy-tailed: of fewer, a formula with some
+# constants passes through most, and the others are its outliers.
+_FEWEST_ROWS = 15
+_FREEDOM = 3.0  # of Student's t: tails as heavy as those of most noise
+# Nats a row for the constants of the two densities, -log of their values at 0 for a scale of one,
+# with what a normal distribution of the best scale takes for the residuals themselves.
+_NORMAL = 0.5 * math.log(2.0 * math.pi) + 0.5
+_STUDENT = (
+    math.lgamma(0.5 * _FREEDOM)
+    + 0.5 * math.log(_FREEDOM * math.pi)
+    - math.lgamma(0.5 * (_FREEDOM + 1.0))
+)
+_SCALES = np.exp(np.linspace(-1.5, 1.5, 25))  # times the median residual, for the best one
+
+_COMMON_SIZE = math.log(10.0)  # of a constant, from one
+
+_BOX_POINTS = 512
+_WORST_BOX = 6.0  # nats that anything beside the rows may cost at most
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a formula does on the box of the columns: their ranges, every combination of them.
+
+    Parameters
+    ----------
+    undefined : float
+        Share of the box on which it has no finite value.
+    example : dict of int to float or None
+        Such a point, the value of each column that the formula reads.
+    wild : float
+        Share on which it leaves the range of y by more than the length of that range.
+    """
+
+    undefined: float
+    example: dict[int, float] | None
+    wild: float
+
+
+class Evidence:
+    """Judges formulas on one table.
+
+    What it found is kept, so that it goes on answering for the same formulas without the table: a
+    pickle does not hold the rows.
+
+    Parameters
+    ----------
+    table : Table
+        In the units of the formulas.
+    operators : frozenset of str
+        That formulas may be written with.
+    scaling : Scaling
+        What brings the table to magnitudes around one.
+    """
+
+    def __init__(self, table: Table, operators: frozenset[str], scaling: Scaling) -> None:
+        self._scaling = scaling
+        self.sample = Sample.of(table, operators)
+        self.n_rows = len(table.y)
+        step = -(-len(table.y) // _ROWS)
+        self._table: Table | None = table.rows(slice(None, None, step)) if step > 1 else table
+        self._low, self._high = table.X.min(axis=0), table.X.max(axis=0)
+        self._y_low, self._y_high = float(table.y.min()), float(table.y.max())
+        self._outliers = self._heavy_tailed(table.mean - self._table.y)
+        self._lengths: dict[Expression, float] = {}
+        self._behaviours: dict[Expression, Behaviour] = {}
+        self._errors: dict[Expression, tuple[float | None, ...]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_table": None}
+
+    # --- the choice ---------------------------------------------------------------------------
+    def length(self, candidate: Candidate) -> float:
+        """Nats that it takes to write down y by a formula, what speaks against it included.
+
+        Infinite for a formula of as many constants as there are rows.
+        """
+        expression = candidate.expression
+        if expression not in self._lengths:
+            self._lengths[expression] = self._length(expression, candidate.loss)
+        return self._lengths[expression]
+
+    def believed(self, candidates: Iterable[Candidate]) -> Candidate | None:
+        """The formula of the shortest description; ``None`` where none has a finite one."""
+        ranked = sorted(
+            ((self._text_length(c), number, c) for number, c in enumerate(candidates)),
+            key=lambda entry: entry[:2],
+        )
+        best, shortest = None, math.inf
+        for least, _, candidate in ranked:
+            if least >= shortest:
+                break  # what speaks against a formula only adds to its length
+            length = self.length(candidate)
+            if length < shortest:
+                best, shortest = candidate, length
+        return best
+
+    def _text_length(self, candidate: Candidate) -> float:
+        if len(candidate.expression.constants) >= self.n_rows:
+            return math.inf
+        return description_length(candidate.expression, candidate.loss, self.sample)
+
+    def _length(self, expression: Expression, loss: float) -> float:
+        length = self._text_length(Candidate(expression, loss, ""))
+        if not math.isfinite(length) or not expression.variables:
+            return length
+        behaviour = self.behaviour(expression)
+        for share in (behaviour.undefined, behaviour.wild):
+            # How likely all rows are elsewhere by chance, if they were drawn from the box.
+            unlikely = -self.sample.n_rows * math.log1p(-min(share, 0.999))
+            length += min(unlikely, _WORST_BOX)
+        return length + self._won_on_few_rows(expression) + self._far_from_one(expression)
+
+    def _far_from_one(self, expression: Expression) -> float:
+        """Nats of the sizes of the constants, in the scaled table's units.
+
+        There most are about one; a decade more than one in either direction is a nat for each
+        factor of e, as in a density of a constant c of ``1 / c^2`` (or 1, below).
+        """
+        scaled = self._scaling.to_scaled_units(expression)
+        sizes = (abs(math.log(abs(c))) for c in scaled.constants if c and math.isfinite(c))
+        return sum(max(0.0, size - _COMMON_SIZE) for size in sizes)
+
+    def _won_on_few_rows(self, expression: Expression) -> float:
+        """Nats of what the formula saves that a code for heavy-tailed residuals does not save.
+
+        Where y is heavy-tailed, a formula can win by its values on a few outlying rows alone. To
+        Student's t those are nothing unusual.
+        """
+        if self._outliers == 0.0:
+            return 0.0
+        residuals = expression.evaluate(self._table.X) - self._table.y
+        return max(0.0, self._outliers - self._heavy_tailed(residuals))
+
+    def _heavy_tailed(self, residuals: Array) -> float:
+        """By how many nats Student's t describes residuals better than a normal distribution."""
+        table = self._table
+        if len(residuals) < _FEWEST_ROWS:
+            return 0.0
+        with np.errstate(all="ignore"):
+            size = np.abs(divided(residuals * table.root, table.exponent))
+            floor = math.sqrt(max(self.sample.floor, np.finfo(float).tiny))
+            normal = math.log(max(math.sqrt(float(np.mean(size * size))), floor))
+            scales = np.maximum(max(float(np.median(size)), floor) * _SCALES, floor)
+            squares = np.square(size / scales[:, None]) / _FREEDOM
+            nats = 0.5 * (_FREEDOM + 1.0) * np.mean(np.log1p(squares), axis=1) + np.log(scales)
+            shorter = normal + _NORMAL - float(np.min(nats)) - _STUDENT
+        return max(0.0, self.sample.n_rows * shorter) if math.isfinite(shorter) else 0.0
+
+    # --- beside the rows ----------------------------------------------------------------------
+    def behaviour(self, expression: Expression) -> Behaviour:
+        """What the formula does on the box of the columns, at 512 points of it."""
+        if expression not in self._behaviours:
+            self._behaviours[expression] = self._on_the_box(expression)
+        return self._behaviours[expression]
+
+    def _on_the_box(self, expression: Expression) -> Behaviour:
+        columns = expression.variables
+        if not columns:
+            return Behaviour(0.0, None, 0.0)
+        points = self._points(columns)
+        values = expression.renamed({c: i for i, c in enumerate(columns)}).evaluate(points)
+        defined = np.isfinite(values)
+        length = self._y_high - self._y_low
+        with np.errstate(invalid="ignore"):
+            wild = (values > self._y_high + length) | (values < self._y_low - length)
+        example = None
+        if not defined.all():
+            point = points[int(np.argmin(defined))]
+            example = {column: float(x) for column, x in zip(columns, point, strict=True)}
+        return Behaviour(
+            float(np.mean(~defined)), example, float(np.mean(wild & defined)) if length else 0.0
+        )
+
+    def _points(self, columns: tuple[int, ...]) -> Array:
+        """Points (512, n) of the box of some columns, evenly spread."""
+        low, high = self._low[list(columns)], self._high[list(columns)]
+        # A lattice of steps by the generalised golden ratio (Roberts 2018) is evenly spread in
+        # any number of dimensions, and leaves out no part of a single column.
+        n, ratio = len(columns), 2.0
+        for _ in range(30):
+            ratio = (1.0 + ratio) ** (1.0 / (n + 1.0))
+        steps = ratio ** -np.arange(1.0, n + 1.0)
+        share = (0.5 + np.arange(_BOX_POINTS)[:, None] * steps) % 1.0
+        return low * (1.0 - share) + high * share  # never overflows
+
+    # --- constants ----------------------------------------------------------------------------
+    def errors(self, expression: Expression) -> tuple[float | None, ...]:
+        """Standard error of each constant; see :mod:`sr_transformer.front.standard_errors`."""
+        if expression not in self._errors:
+            self._errors[expression] = standard_errors(
+                expression, self._table, self.sample.n_rows
+            )
+        return self._errors[expression]
