@@ -103,7 +103,7 @@ def cases(per_cell: int, first: int = 0) -> Iterator[Case]:
             for level, noise in enumerate(LEVELS):
                 # In steps that go through all forms over the cells.
                 yield draw_case("laboratory", n_rows, noise, seed + 3 * place + 5 * level)
-                yield draw_case("prior", n_rows, noise, seed)
+                yield draw_case("prior", n_rows, noise, len(LEVELS) * seed + level)
 
 
 def judge(tables: Iterable[Case], seconds: float | None = None) -> Iterator[Verdict]:

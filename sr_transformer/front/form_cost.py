@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import CONSTANT
-from sr_transformer.front.named_laws import NAMED_LAWS, is_named
+from sr_transformer.front.named_laws import cost_by_name
 
 VARIABLE = "x"
 """What stands for any column in the counts."""
@@ -45,11 +45,12 @@ def form_cost(expression: Expression, operators: frozenset[str], n_columns: int)
         Each variable is one of so many.
     """
     spelled = _spelled(expression, operators, n_columns)
-    if not is_named(expression):
+    named = cost_by_name(expression, n_columns)
+    if named >= spelled:
         return spelled
     costs, _ = _costs("", operators)
     something = -math.log1p(-math.exp(-costs[CONSTANT]))
-    return min(spelled, something + math.log(len(NAMED_LAWS)) + math.log(n_columns))
+    return min(spelled, something + named)
 
 
 def _spelled(expression: Expression, operators: frozenset[str], n_columns: int) -> float:
