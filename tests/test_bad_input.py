@@ -31,12 +31,12 @@ REFUSED = {
     "one row": (X[:1], Y[:1], "1 sample"),
     "no columns": (X[:, :0], Y, "0 feature"),
     "one dimension": (X[:, 0], Y, "2D array"),
-    "three dimensions": (X[:, :, None], Y, "dim 3"),
+    "three dimensions": (X[:, :, None], Y, "X has 3 dim"),
     "sparse": (scipy.sparse.csr_matrix(X), Y, "(?i)sparse"),
     "other length": (X, Y[:-1], "inconsistent numbers of samples"),
     "no y": (X, None, "y"),
     "sparse y": (X, scipy.sparse.csr_matrix(Y[:, None]), "y is a sparse matrix"),
-    "y of three dimensions": (X, Y[:, None, None], "dim 3"),
+    "y of three dimensions": (X, Y[:, None, None], "y has 3 dim"),
     "y without columns": (X, np.empty((30, 0)), "0 feature|shape"),
     "complex": (X + 1j, Y, "Complex"),
     "text in y": (X, np.array(["high", "low"] * 15), "not a number"),
@@ -44,7 +44,7 @@ REFUSED = {
         pd.DataFrame({"size": X[:, 0], "city": ["Rome", "Bonn"] * 15}), Y, "column 'city'.*Rome",
     ),
     "one name for two columns": (pd.DataFrame(X, columns=["a", "a"]), Y, "(?s)name.*'a'"),
-    "text array": (np.array([["a", "b"]] * 30), Y, "could not convert"),
+    "text array": (np.array([["a", "b"]] * 30), Y, "column x0 of X holds text.*'a'"),
 }  # fmt: skip
 
 
@@ -61,9 +61,9 @@ def test_unusable_tables_are_refused(quick, case):
         (np.ones(29), "sample_weight"),
         (np.full(30, -1.0), "(?i)negative"),
         (np.zeros(30), "(?i)sample.weight"),
-        (np.eye(1, 30)[0], "above 0 in 1 rows"),
+        (np.eye(1, 30)[0], "zero in all but 1 of 30"),
         (np.full(30, np.nan), "NaN"),
-        (np.ones((30, 2)), "1D"),
+        (np.ones((30, 2)), "sample_weight has 2 dim"),
     ],
 )
 def test_unusable_weights_are_refused(quick, weights, words):

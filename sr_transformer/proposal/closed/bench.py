@@ -120,8 +120,12 @@ class Bench:
 def least_squares(values: Array, wanted: Array) -> Array | None:
     """Factors of columns (n_rows, n_terms) of any size; ``None`` where there are none."""
     lengths = np.sqrt(np.einsum("ij,ij->j", values, values))
+    unit = values / lengths
+    # LAPACK prints to standard output where it meets what is not finite.
+    if not (np.isfinite(unit).all() and np.isfinite(wanted).all()):
+        return None
     try:
-        factors = np.linalg.lstsq(values / lengths, wanted, rcond=None)[0] / lengths
+        factors = np.linalg.lstsq(unit, wanted, rcond=None)[0] / lengths
     except np.linalg.LinAlgError:
         return None
     return factors if np.isfinite(factors).all() else None
