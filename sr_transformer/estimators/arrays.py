@@ -49,7 +49,7 @@ def numbers_of(given: Any, name: str, dimensions: tuple[int, ...], meant: str) -
         If it is sparse, or holds objects that are no numbers.
     """
     _check_kind(given, name, meant)
-    columns = _columns_of(given)
+    columns = columns_of(given)
     if columns is not None:
         found = [_floats(values, f"column {label!r} of {name}") for label, values in columns]
         return np.column_stack(found) if found else np.empty((len(given), 0))
@@ -69,6 +69,8 @@ def numbers_of(given: Any, name: str, dimensions: tuple[int, ...], meant: str) -
     labels = [f"column {_place(name, i)} of {name}" for i in range(array.shape[1])]
     if array.dtype.kind in "biuf":
         return _finite(_as_float64(array), labels, array)
+    if array.dtype.kind == "c" and array.size:
+        _refuse_complex(labels[int(np.argmax((array.imag != 0).any(axis=0)))])
     found = [_floats(column, label) for column, label in zip(array.T, labels, strict=True)]
     return np.column_stack(found) if found else np.empty(array.shape)
 
@@ -94,7 +96,7 @@ def _check_kind(given: Any, name: str, meant: str) -> None:
         )
 
 
-def _columns_of(given: Any) -> list[tuple[Any, Any]] | None:
+def columns_of(given: Any) -> list[tuple[Any, Any]] | None:
     """Names and values of a table's columns; None for what is no table with named columns."""
     if callable(getattr(given, "get_columns", None)):  # polars
         return [(column.name, column) for column in given.get_columns()]
@@ -112,13 +114,16 @@ def _array(given: Any, name: str, meant: str) -> Array:
             warnings.simplefilter("ignore", UserWarning)
             return np.asarray(given)
     except Exception as error:  # any type may be given, and its conversion can raise anything
-        rows = given if isinstance(given, list | tuple) else ()
-        lengths = {len(row) for row in rows if isinstance(row, Sized)}
-        if len(lengths) > 1:
-            raise ValueError(
-                f"{name} has rows of {min(lengths)} to {max(lengths)} values; it must be {meant}, "
-                "and every row as long as the others."
-            ) from None
+        if isinstance(given, list | tuple):
+            lengths = {len(row) for row in given if isinstance(row, Sized)}
+            if len(lengths) > 1:
+                raise ValueError(
+                    f"{name} has rows of {min(lengths)} to {max(lengths)} values; it must be "
+                    f"{meant}, and every row as long as the others."
+                ) from None
+            array = np.empty(len(given), object)
+            array[:] = [*given]
+            return array
         raise ValueError(
             f"{name}, a {type(given).__name__}, cannot be read as an array "
             f"({shown(str(error))}); it must be {meant}."

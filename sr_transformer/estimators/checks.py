@@ -15,7 +15,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 
 from sr_transformer.engines.base import SearchEngine
 from sr_transformer.errors import shown
-from sr_transformer.estimators.arrays import numbers_of
+from sr_transformer.estimators.arrays import columns_of, numbers_of
 from sr_transformer.expression.language import ARITHMETIC
 from sr_transformer.front.hall_of_fame import check_model_selection
 from sr_transformer.model.vocabulary import LONGEST_FORMULA
@@ -85,7 +85,7 @@ def check_parameters(estimator: Any) -> dict[str, Any]:
     for name, numbers in _NUMBERS.items():
         given[name] = _number(name, given[name], numbers)
     n_jobs = given["n_jobs"]
-    if n_jobs is not None and not (_is_whole(n_jobs) and n_jobs):
+    if n_jobs is not None and not (_is_whole(n_jobs) and 0 < abs(n_jobs) < 2**31):
         raise ValueError(
             f"n_jobs is {shown(n_jobs)}; allowed are None, a positive number of workers, or -1 for "
             "all cores."
@@ -247,10 +247,10 @@ def check_table(
 def check_X(estimator: BaseEstimator, X: Any, *, reset: bool) -> Array:
     """Finite float64 columns; their number and names are learnt, or else must be those learnt."""
     table = check_columns(X)
-    named = X if hasattr(X, "columns") else table
+    columns = columns_of(X)
+    _check_names([name for name, _ in columns or () if isinstance(name, str)])
+    named = table if columns is None else X
     validate_data(estimator, named, reset=reset, skip_check_array=True)
-    if reset:
-        _check_names(column_names(estimator))
     return table
 
 

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from sr_transformer.errors import CheckpointError
+from sr_transformer.errors import CheckpointError, shown
 from sr_transformer.model.transformer import ModelConfig, Transformer
 from sr_transformer.model.vocabulary import Vocabulary
 
@@ -169,9 +169,9 @@ def _check_device(device: str) -> None:
     try:
         torch.ones(1, device=device).item()
     except Exception as error:  # each backend of torch has its own ways to fail
-        reason = str(error).strip().split("\n")[0]
+        reason = str(error).strip().split("\n")[0][:150]
         raise ValueError(
-            f"device is {device!r}, which cannot be used here ({reason}); allowed are 'auto', "
+            f"device is {shown(device)}, which cannot be used here ({reason}); allowed are 'auto', "
             "'cpu', and 'cuda' or 'cuda:1' and the like where there is a GPU."
         ) from error
 

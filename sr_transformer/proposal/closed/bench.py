@@ -23,6 +23,7 @@ _MOST_COLUMNS = 10  # beyond, only the linear family uses all columns
 _MOST_TERMS = 8
 _ROUNDING = 1e-24  # share of a column's square
 _WORTH_REFITTING = 0.5  # share of the mean's loss
+_ALL_WHOLE = 2.0**53  # constants from here on have no fraction
 _WHOLE = 1e-9  # relative distance at which a constant is tried as a multiple of a half
 
 
@@ -57,7 +58,7 @@ class Bench:
         near = tuple(
             h if abs(c - h) <= _WHOLE * max(1.0, abs(c)) else c
             for c in formula.constants
-            for h in [round(2 * c) / 2]
+            for h in [round(2 * c) / 2 if abs(c) < _ALL_WHOLE else c]
         )
         if near != formula.constants:
             rounded, rounded_loss = self._spelled(formula.with_constants(near))
