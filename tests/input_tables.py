@@ -45,7 +45,7 @@ TEXT, COMPLEX = "holds text, not a number .*'red'", "holds complex numbers"
 MISSING = "holds NaN, a missing value, in 1 of 6 rows, first in row 5"
 NO_NUMBER = "in row 5, a {}; .* must be an array of numbers"
 
-# One column of a table: it is put beside another column, into a list of rows, in the place of y, ...
+# One column: it is put beside another column, into a list of rows, in the place of y, ...
 COLUMNS: dict[str, tuple[object, str]] = {
     **{dtype: (numbers(dtype), FITS) for dtype in (
         "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -318,7 +318,7 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "verbose": ((*WHOLE, "0", "511", "512", "2**32"), "verbose is .*; it must be a whole number"),
 }
-TOO_LONG = {"n_candidates": ("511", "512", "2**32")}  # allowed, but a fit would take its time
+DEAR = {"n_candidates": ("511", "512", "2**32"), "search": ("auto",)}  # allowed, but not quick
 
 UNITS: dict[str, tuple[dict, str]] = {
     "a str": ({"X_units": "m"}, "X_units is the string 'm'; give a list|X_units is 'm'"),
