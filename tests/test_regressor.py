@@ -141,7 +141,7 @@ def test_model_selection_can_be_changed_after_the_fit(fitted):
     assert accurate["loss"] == fitted.equations_["loss"].min()
 
 
-@pytest.mark.parametrize("index", [99, -99, 1.0, "best"])
+@pytest.mark.parametrize("index", [99, -99, 1.0, True, "best"])
 def test_row_that_does_not_exist_is_refused(fitted, product_table, index):
     with pytest.raises(IndexError, match="equations_ has"):
         fitted.predict(product_table[0], index=index)
@@ -169,6 +169,22 @@ def test_the_score_of_any_size_of_y_is_a_number(fitted, product_table, size):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert fitted.score(X, y / y.max() * size) < 0.9
+
+
+def test_what_is_asked_of_a_fit_is_refused_in_words(fitted, product_table):
+    X, y = product_table
+    for call, words in (
+        (lambda: fitted.score(X, y[:-1]), "inconsistent numbers of samples: 60 rows and 59"),
+        (lambda: fitted.score(X, np.column_stack([y, y])), r"y has shape \(60, 2\)"),
+        (lambda: fitted.score(X, y, np.zeros(60)), "sample_weight is zero in all rows"),
+        (lambda: fitted.score(X, None), "y is None"),
+        (lambda: fitted.predict(X[:0]), r"X has 0 sample\(s\)"),
+        (lambda: fitted.latex(precision=0), "precision is 0; it must be a whole number"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+    with pytest.raises(IndexError, match="output is 1; the fit has outputs 0 to 0"):
+        fitted.plot(output=1)
 
 
 def test_unfitted_estimator_says_so(quick):

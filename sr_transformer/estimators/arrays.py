@@ -49,7 +49,7 @@ def numbers_of(given: Any, name: str, dimensions: tuple[int, ...], meant: str) -
         If it is sparse, or holds objects that are no numbers.
     """
     _check_kind(given, name, meant)
-    columns = columns_of(given)
+    columns = columns_of(given) if 2 in dimensions else None
     if columns is not None:
         found = [_floats(values, f"column {label!r} of {name}") for label, values in columns]
         return np.column_stack(found) if found else np.empty((len(given), 0))
@@ -88,7 +88,9 @@ def _check_kind(given: Any, name: str, meant: str) -> None:
             f"{name} is a sparse matrix of shape {given.shape}; it must be {meant}, dense: write "
             f"{name}.toarray()."
         )
-    n_masked = np.ma.count_masked(given) if isinstance(given, np.ma.MaskedArray) else 0
+    # A list of masked arrays would lose its masks, too.
+    rows = given if isinstance(given, list | tuple) else [given]
+    n_masked = sum(np.ma.count_masked(row) for row in rows if isinstance(row, np.ma.MaskedArray))
     if n_masked:
         raise ValueError(
             f"{name} is a masked array in which {n_masked} of {np.size(given)} values are masked; "

@@ -85,7 +85,7 @@ def check_parameters(estimator: Any) -> dict[str, Any]:
     for name, numbers in _NUMBERS.items():
         given[name] = _number(name, given[name], numbers)
     n_jobs = given["n_jobs"]
-    if n_jobs is not None and not (_is_whole(n_jobs) and 0 < abs(n_jobs) < 2**31):
+    if n_jobs is not None and not (is_whole(n_jobs) and 0 < abs(n_jobs) < 2**31):
         raise ValueError(
             f"n_jobs is {shown(n_jobs)}; allowed are None, a positive number of workers, or -1 for "
             "all cores."
@@ -126,8 +126,14 @@ def _number(name: str, value: Any, numbers: _Range) -> float | None:
     )
 
 
-def _is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> bool:
+    """Whether the value is a whole number, as NumPy's are, and no truth value."""
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_digits(precision: Any) -> int:
+    """Digits of the constants in a text; ValueError for what is no such number."""
+    return int(_number("precision", precision, _Range(Integral, 1, 17)))
 
 
 def check_names(parameter: str, given: Any, example: str) -> tuple[str, ...]:
@@ -148,7 +154,7 @@ def check_names(parameter: str, given: Any, example: str) -> tuple[str, ...]:
 def _check_random_state(given: Any) -> None:
     """Raise ValueError for what seeds nothing."""
     usable = given is None or isinstance(given, np.random.RandomState)
-    if not usable and not (_is_whole(given) and 0 <= given < 2**32):
+    if not usable and not (is_whole(given) and 0 <= given < 2**32):
         raise ValueError(
             f"random_state is {shown(given)}; allowed are None, a whole number from 0 to "
             "4294967295, or a numpy.random.RandomState."

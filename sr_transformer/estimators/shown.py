@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,14 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from sr_transformer.errors import UnknownRowError, shown
-from sr_transformer.estimators.checks import check_weights, check_X, check_y, column_names
+from sr_transformer.estimators.checks import (
+    check_digits,
+    check_weights,
+    check_X,
+    check_y,
+    column_names,
+    is_whole,
+)
 from sr_transformer.front.hall_of_fame import HallOfFame
 from sr_transformer.front.pool import Candidate
 
@@ -74,6 +80,13 @@ class FittedFormulas:
         table = check_X(self, X, reset=False)
         values, y = self.predict(X), check_y(y, table)
         weights = None if sample_weight is None else check_weights(sample_weight, table)
+        if y.shape != values.shape:
+            raise ValueError(
+                f"y has shape {y.shape}, and what is predicted of X {values.shape}: give a column "
+                "of y for each output of the fit."
+            )
+        if weights is not None and not weights.any():
+            raise ValueError("sample_weight is zero in all rows; some must be above zero.")
         size = np.abs(y).max() or 1.0
         y, undefined = y / size, ~np.isfinite(values)
         with np.errstate(over="ignore"):  # of a formula that is far off
@@ -90,8 +103,8 @@ class FittedFormulas:
     def latex(self, index: int | list[int] | None = None, precision: int = 4) -> str | list[str]:
         """A formula in LaTeX, with constants of ``precision`` digits; ``index`` as there."""
         candidates = self._candidates(index)
-        names = column_names(self)
-        return self._listed(c.expression.to_latex(names, precision) for c in candidates)
+        names, digits = column_names(self), check_digits(precision)
+        return self._listed(c.expression.to_latex(names, digits) for c in candidates)
 
     def get_best(self, index: int | list[int] | None = None) -> pd.Series | list[pd.Series]:
         """A row of ``equations_``; ``index`` as in :meth:`predict`."""
@@ -107,7 +120,12 @@ class FittedFormulas:
 
     def plot(self, ax: Axes | None = None, output: int = 0) -> Axes:
         """Draw the front, with the selected formula highlighted; of several, that of an output."""
-        hall = self._halls()[output]
+        halls = self._halls()
+        if output not in range(len(halls)):
+            raise UnknownRowError(
+                f"output is {shown(output)}; the fit has outputs 0 to {len(halls) - 1}."
+            )
+        hall = halls[output]
         from sr_transformer.plotting import plot_front
 
         return plot_front(hall, selected=hall.select(self.model_selection), ax=ax)
@@ -152,7 +170,7 @@ class FittedFormulas:
                 f"{len(halls)} rows is needed, one for each."
             )
         for hall, row in zip(halls, rows, strict=True):
-            if not isinstance(row, Integral) or not -len(hall) <= row < len(hall):
+            if not is_whole(row) or not -len(hall) <= row < len(hall):
                 raise UnknownRowError(
                     f"index is {shown(row)}; equations_ has {len(hall)} rows, so that 0 to "
                     f"{len(hall) - 1} are allowed."
