@@ -8,9 +8,12 @@ one line and exit code 2.
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import sys
+import warnings
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,6 +32,8 @@ from sr_transformer.console import (
 from sr_transformer.errors import SRTransformerError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
@@ -78,11 +83,15 @@ def fit(
         for name in [target, *drop]:
             if name not in table.columns:
                 fail(f"no column {name!r} in the file; it has {', '.join(table.columns)}.")
+        if target in drop:
+            fail(f"--drop {target}: it is the --target, the column to find a formula for; keep it.")
         X, y = table.drop(columns=[target, *drop]), table[target]
         _check_numeric(X.join(y), advice=" Leave it out with --drop NAME.")
         if X.shape[1] == 0:
             fail(f"the file has no column beside {target!r} that a formula could use.")
-        _check_writable(save, plot)
+        _check_results({"--save": save, "--plot": plot}, inputs=[data])
+        if plot is not None:
+            _check_picture(plot)
         from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
 
         model = SymbolicTransformerRegressor(
@@ -95,22 +104,18 @@ def fit(
         )
         with shown_warnings():
             model.fit(X, y)
+        # Saved before anything else can fail: a fit is dear.
+        lost = save is not None and not _kept(save, pickle.dumps(model))
         if as_json:
             rows = model.equations_.drop(columns="sympy_format")
             rows["selected"] = rows.index == model.hall_of_fame_.select()
             print(json.dumps(rows.to_dict("records"), indent=2))
         else:
             print_front(model, target, model.score(X, y))
-        if save is not None:
-            save.write_bytes(pickle.dumps(model))
-            say(f"model saved to {save}")
         if plot is not None:
-            from sr_transformer.plotting import plot_summary
-
-            hall = model.hall_of_fame_
-            figure = plot_summary(hall, X, y, selected=hall.select(), target_name=target)
-            figure.savefig(plot)
-            say(f"picture saved to {plot}")
+            _draw(plot, model, X, y)
+        if lost:
+            raise typer.Exit(2)
 
 
 @app.command()
@@ -126,6 +131,7 @@ def predict(
     """Add a column 'prediction' to a table."""
     with clear_errors():
         estimator = _load_estimator(model)
+        _check_results({"--out": out}, inputs=[model])
         table = read_table(data)
         names = list(estimator.feature_names_in_)
         absent = [name for name in names if name not in table.columns]
@@ -331,11 +337,21 @@ def read_table(path: Path) -> pd.DataFrame:
         while next(lines, "").startswith("#"):
             n_comments += 1
     try:
-        table = pd.read_csv(path, skiprows=n_comments, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        fail(f"{path} is not a readable CSV file: {str(error).strip()}")
+        with warnings.catch_warnings():
+            # Rows longer than the header: no column is where its name says.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(path, skiprows=n_comments, encoding="utf-8-sig", index_col=False)
+    except Exception as error:  # a damaged or compressed file can raise anything
+        fail(f"{path} is not a readable CSV file: {_first_line(error)}")
     table.columns = table.columns.str.strip()
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        fail(f"{path} has several columns with the name {twice[0]!r}; rename them.")
     return table
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n")[0]
 
 
 def _check_numeric(table: pd.DataFrame, advice: str = "") -> None:
@@ -349,11 +365,67 @@ def _check_numeric(table: pd.DataFrame, advice: str = "") -> None:
             )
 
 
-def _check_writable(*paths: Path | None) -> None:
-    """Find out before a long run that its results could not be saved."""
-    for path in paths:
-        if path is not None and not path.absolute().parent.is_dir():
-            fail(f"the folder {path.absolute().parent} does not exist.")
+def _check_results(results: dict[str, Path | None], inputs: Sequence[Path] = ()) -> None:
+    """Find out before a long run that its results could not be saved, or would replace something.
+
+    Parameters
+    ----------
+    results : dict of str to Path or None
+        The file of each option.
+    inputs : sequence of Path
+        What the command reads.
+    """
+    taken = {path.resolve(): f"{path} is read by this command" for path in inputs}
+    for option, path in results.items():
+        if path is None:
+            continue
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            fail(f"{option}: the folder {folder} does not exist.")
+        if path.is_dir():
+            fail(f"{option}: {path} is a folder; name a file in it.")
+        if not os.access(path if path.exists() else folder, os.W_OK):
+            fail(f"{option}: {path} cannot be written.")
+        if path.resolve() in taken:
+            fail(f"{option}: {taken[path.resolve()]}; name another file.")
+        taken[path.resolve()] = f"{path} is the file of {option}"
+
+
+def _check_picture(path: Path) -> None:
+    """Find out before a long run that no such picture could be drawn."""
+    from sr_transformer.plotting import picture_formats
+
+    formats = picture_formats()
+    if path.suffix.lower().removeprefix(".") not in formats:
+        endings = ", ".join(f".{name}" for name in formats)
+        fail(f"--plot: {path} ends in {path.suffix!r}; allowed are {endings}.")
+
+
+def _draw(path: Path, model: SymbolicTransformerRegressor, X: pd.DataFrame, y: pd.Series) -> None:
+    """Draw a fit, which is known by then; whatever goes wrong is one line."""
+    from sr_transformer.plotting import plot_summary
+
+    hall = model.hall_of_fame_
+    try:
+        figure = plot_summary(hall, X, y, selected=hall.select(), target_name=str(y.name))
+        figure.savefig(path)
+    except Exception as error:  # of the file system, or of any part of matplotlib
+        fail(f"the picture {path} could not be drawn: {_first_line(error)}")
+    say(f"picture saved to {path}")
+
+
+def _kept(path: Path, content: bytes) -> bool:
+    """Write a file, elsewhere if need be; False where it could not be written at its place."""
+    try:
+        path.write_bytes(content)
+        say(f"model saved to {path}")
+        return True
+    except OSError as error:
+        reason = error.strerror or error
+    with NamedTemporaryFile(prefix=f"{path.stem}-", suffix=path.suffix, delete=False) as file:
+        file.write(content)
+    say(f"error: {path}: {reason}; the model was saved to {file.name} instead.", style="red")
+    return False
 
 
 def _load_estimator(path: Path) -> SymbolicTransformerRegressor:
@@ -367,6 +439,8 @@ def _load_estimator(path: Path) -> SymbolicTransformerRegressor:
         fail(f"{path} is no model of 'sr-transformer fit --save' ({type(error).__name__}).")
     if not isinstance(model, SymbolicTransformerRegressor):
         fail(f"{path} holds a {type(model).__name__}, not a fitted model of sr-transformer.")
+    if not hasattr(model, "feature_names_in_") or model.n_outputs_ > 1:
+        fail(f"{path} was not made by 'fit --save': it has no named columns, or several outputs.")
     return model
 
 
@@ -382,7 +456,7 @@ def _evaluate(
     workers: int, out: Path | None, card: Path | None,
 ) -> None:  # fmt: skip
     """Measure a model, print the table, and write the card."""
-    _check_writable(out, card)
+    _check_results({"--out": out, "--card": card})
     try:
         numbers = tuple(int(number) for number in draws.split(","))
     except ValueError:

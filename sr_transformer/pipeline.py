@@ -120,6 +120,8 @@ class Outcome:
     interrupted: bool
 
 
+# What overflows or is undefined on some row is left out by its value; NumPy need not warn of it.
+@np.errstate(all="ignore")
 def run(
     task: Task,
     settings: Settings,

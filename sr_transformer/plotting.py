@@ -218,6 +218,11 @@ def plot_training(log: str | Path) -> Figure:
     return figure
 
 
+def picture_formats() -> list[str]:
+    """Endings of the files that pictures can be saved to, such as ``"png"``."""
+    return sorted(_new_figure(1.0, 1.0).canvas.get_supported_filetypes())
+
+
 def _new_figure(width: float, height: float) -> Figure:
     # A bare Figure belongs to no window and no global state, so many can be drawn in a loop.
     try:

@@ -101,29 +101,33 @@ def test_a_warning_is_one_line_on_standard_error(table, monkeypatch):
     assert line.startswith("warning: ")
 
 
-@pytest.mark.parametrize(
-    ("content", "arguments", "message"),
-    [
-        ("a,y\n1,2\n2,3\n", ["--target", "z"], "no column 'z' in the file; it has a, y."),
-        ("a,y\n1,2\n2,3\n", ["--target", "y", "--drop", "q"], "no column 'q'"),
-        ("a,y\nred,2\n2,3\n", ["--target", "y"], "the column 'a' holds text ('red')"),
-        ("y\n2\n3\n", ["--target", "y"], "no column beside 'y'"),
-        ("a,y\n1,\n2,3\n", ["--target", "y"], "NaN"),
-        ("a,y\n", ["--target", "y"], "0 sample"),
-        ("", ["--target", "y"], "not a readable CSV file"),
-        ("a,y\n1,2\n2,3,4,5\n", ["--target", "y"], "not a readable CSV file"),
-        ("a,y\n1,2\n2,3\n", ["--target", "y", "--search", "luck"], "search is 'luck'"),
-        ("a,y\n1,2\n2,3\n", ["--target", "y", "--maxsize", "0"], "maxsize is 0"),
-        ("a,y\n1,2\n2,3\n", ["--target", "y", "--save", "/nowhere/m.pkl"], "/nowhere does not"),
-        ("a,y\n1,2\n2,3\n", ["--target", "y", "--plot", "/nowhere/p.png"], "/nowhere does not"),
-    ],
-)
-def test_mistakes_in_a_fit_are_one_clear_line(tmp_path, content, arguments, message):
-    path = tmp_path / "table.csv"
-    path.write_text(content)
-    if "--search" not in arguments:
-        arguments = [*arguments, "--search", "none"]
-    assert message in error_of("fit", path, *arguments)
+def test_a_fit_that_cannot_be_saved_where_it_was_to_be_is_saved_elsewhere(
+    table, tmp_path, monkeypatch
+):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    result = run("fit", table, "--target", "y", "--save", tmp_path / "m.pkl", *QUICK)
+    assert result.exit_code == 2
+    assert "y = 3 * first_col" in result.stdout or "y = " in result.stdout
+    (kept,) = tmp_path.glob("m-*.pkl")
+    assert f"No space left on device; the model was saved to {kept} instead." in result.stderr
+    assert pickle.loads(kept.read_bytes()).predict(pd.read_csv(table)[["first col", "b"]]).size
+
+
+def test_a_picture_that_cannot_be_drawn_costs_nothing_else(table, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("no fonts\nat all")
+
+    monkeypatch.setattr("sr_transformer.plotting.plot_summary", broken)
+    paths = ["--plot", tmp_path / "p.png", "--save", tmp_path / "m.pkl"]
+    result = run("fit", table, "--target", "y", *paths, *QUICK)
+    assert result.exit_code == 2
+    assert "R2 = 1 on the table itself" in result.stdout
+    assert (tmp_path / "m.pkl").exists()
+    assert result.stderr.splitlines()[-1].endswith("p.png could not be drawn: no fonts")
 
 
 def test_a_missing_file_is_one_clear_line(tmp_path):
@@ -161,15 +165,10 @@ def test_predict_finds_the_columns_whatever_their_order(saved, table, tmp_path):
     assert result.stdout.splitlines()[0] == "b,first col,prediction"
 
 
-def test_mistakes_in_a_prediction_are_one_clear_line(saved, table, tmp_path):
-    short = tmp_path / "short.csv"
-    short.write_text("b\n1\n")
-    assert "lacks the column 'first col'" in error_of("predict", saved, short)
+def test_a_missing_model_or_table_of_a_prediction_is_one_clear_line(saved, table, tmp_path):
     assert "does not exist" in error_of("predict", tmp_path / "no.pkl", table)
+    assert "does not exist" in error_of("predict", saved, tmp_path / "no.csv")
     assert "is no model of" in error_of("predict", table, table)
-    other = tmp_path / "other.pkl"
-    other.write_bytes(pickle.dumps([1, 2]))
-    assert "holds a list" in error_of("predict", other, table)
 
 
 # --- the rest ------------------------------------------------------------------------------------
@@ -209,6 +208,8 @@ def test_benchmark_fit_shows_the_stages_of_a_fit_and_the_speed_of_fitting():
 
 
 def test_mistakes_in_a_benchmark_are_one_clear_line(tmp_path):
+    assert "candidates is 0" in error_of("benchmark", "fit", "--candidates", 0)
+    assert "seed -1; they must be" in error_of("benchmark", "fit", "--seed", -1)
     out = ["--out", tmp_path / "r.jsonl"]
     assert "cannot be read" in error_of("benchmark", "suite", tmp_path / "no.yaml", *out)
     (tmp_path / "c.yaml").write_text("expressions: {}\n")

@@ -142,10 +142,50 @@ def test_model_selection_can_be_changed_after_the_fit(fitted):
     assert accurate["loss"] == fitted.equations_["loss"].min()
 
 
-@pytest.mark.parametrize("index", [99, -99, 1.0, "best"])
+@pytest.mark.parametrize("index", [99, -99, 1.0, True, "best"])
 def test_row_that_does_not_exist_is_refused(fitted, product_table, index):
     with pytest.raises(IndexError, match="equations_ has"):
         fitted.predict(product_table[0], index=index)
+
+
+def test_a_row_without_a_value_counts_as_the_mean_in_the_score(quick):
+    x = np.linspace(1.0, 5.0, 20)[:, None]
+    model = quick(proposers=["link"]).fit(x, np.log(x[:, 0]))
+    assert str(model.sympy()) == "log(x0)"
+    assert model.score(x, np.log(x[:, 0])) == pytest.approx(1.0)
+    unseen, y = np.array([[-1.0], [0.0], [1.0], [np.e]]), np.array([3.0, -3.0, 0.0, 1.0])
+    assert np.isfinite(model.predict(unseen)).tolist() == [False, False, True, True]
+    left = (y[:2] - y.mean()) ** 2
+    assert model.score(unseen, y) == pytest.approx(1.0 - left.sum() / ((y - y.mean()) ** 2).sum())
+    weights = np.array([1.0, 0.0, 2.0, 3.0])
+    mean = np.average(y, weights=weights)
+    expected = 1.0 - (3.0 - mean) ** 2 / (weights @ (y - mean) ** 2)
+    assert model.score(unseen, y, weights) == pytest.approx(expected)
+    assert model.score(unseen[:2], y[:2]) == 0.0  # undefined on all of them
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e-300, 1e300])
+def test_the_score_of_any_size_of_y_is_a_number(fitted, product_table, size):
+    X, y = product_table
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fitted.score(X, y / y.max() * size) < 0.9
+
+
+def test_what_is_asked_of_a_fit_is_refused_in_words(fitted, product_table):
+    X, y = product_table
+    for call, words in (
+        (lambda: fitted.score(X, y[:-1]), "inconsistent numbers of samples: 60 rows and 59"),
+        (lambda: fitted.score(X, np.column_stack([y, y])), r"y has shape \(60, 2\)"),
+        (lambda: fitted.score(X, y, np.zeros(60)), "sample_weight is zero in all rows"),
+        (lambda: fitted.score(X, None), "y is None"),
+        (lambda: fitted.predict(X[:0]), r"X has 0 sample\(s\)"),
+        (lambda: fitted.latex(precision=0), "precision is 0; it must be a whole number"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+    with pytest.raises(IndexError, match="output is 1; the fit has outputs 0 to 0"):
+        fitted.plot(output=1)
 
 
 def test_unfitted_estimator_says_so(quick):
@@ -307,37 +347,6 @@ def test_missing_checkpoint_is_named(quick, product_table, tmp_path):
         quick(checkpoint=str(tmp_path / "nowhere.safetensors")).fit(*product_table)
 
 
-@pytest.mark.parametrize(
-    ("parameter", "value", "words"),
-    [
-        ("binary_operators", ["+", "%"], "'%'"),
-        ("unary_operators", ["*"], r"unary_operators holds '\*'"),
-        ("binary_operators", "+", "give a list"),
-        ("maxsize", 0, "maxsize is 0"),
-        ("maxsize", 3.5, "maxsize is 3.5"),
-        ("n_candidates", 0, "n_candidates is 0"),
-        ("n_candidates", "many", "n_candidates is 'many'"),
-        ("temperature", 0.0, "temperature is 0.0; it must be a number above 0"),
-        ("temperature", np.nan, "temperature is nan"),
-        ("timeout_in_seconds", -1, "timeout_in_seconds is -1"),
-        ("model_selection", "worst", "'best', 'accuracy', 'score'"),
-        ("search", "julia", "'auto', 'pysr', 'operon', 'none'"),
-        ("n_jobs", 0, "n_jobs is 0"),
-        ("verbose", "loud", "verbose is 'loud'"),
-        ("random_state", "seed", "seed"),
-    ],
-)
-def test_bad_parameter_is_named_with_what_is_allowed(quick, product_table, parameter, value, words):
-    model = quick(**{parameter: value})
-    with pytest.raises(ValueError, match=words):
-        model.fit(*product_table)
-
-
-def test_no_operators_at_all_is_refused(quick, product_table):
-    with pytest.raises(ValueError, match="both empty"):
-        quick(binary_operators=(), unary_operators=()).fit(*product_table)
-
-
 def test_timeout_holds_for_the_whole_fit(quick, product_table):
     X, y = product_table
     y = y + np.random.default_rng(5).normal(size=len(y))
@@ -352,11 +361,6 @@ def test_plot_draws_the_front(quick, fitted, two_outputs):
     pytest.importorskip("matplotlib").use("Agg")
     assert fitted.plot() is not None
     assert quick().fit(*two_outputs).plot(output=1) is not None
-
-
-def test_units_need_an_engine_that_knows_them(quick, product_table):
-    with pytest.raises(ValueError, match=r"by PySR only, .* the Transformer alone"):
-        quick().fit(*product_table, X_units=["m", "s"])
 
 
 def test_report_says_why_no_search_ran(quick, product_table):

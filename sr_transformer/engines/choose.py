@@ -8,7 +8,7 @@ from typing import Any
 from sr_transformer.engines.base import SearchEngine, warn_user
 from sr_transformer.engines.operon.engine import OperonEngine
 from sr_transformer.engines.pysr.engine import PySREngine, is_pysr_regressor
-from sr_transformer.errors import EngineFallbackWarning, EngineUnavailableError
+from sr_transformer.errors import EngineFallbackWarning, EngineUnavailableError, shown
 
 ENGINES: dict[str, Callable[[], SearchEngine]] = {"pysr": PySREngine, "operon": OperonEngine}
 """Every engine by name; ``"auto"`` takes the first one that can run."""
@@ -51,8 +51,8 @@ def resolve_engine(search: Any) -> SearchEngine | None:
         return _usable(PySREngine(search), "search is a PySRRegressor that")
     if not isinstance(search, str) or search not in ("auto", *ENGINES, "none"):
         raise ValueError(
-            f"search is {search!r}; allowed are 'auto', 'pysr', 'operon', 'none' or a configured "
-            "pysr.PySRRegressor instance."
+            f"search is {shown(search)}; allowed are 'auto', 'pysr', 'operon', 'none' or a "
+            "configured pysr.PySRRegressor instance."
         )
     if search == "none":
         return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from sr_transformer.errors import shown
+from sr_transformer.estimators.checks import check_columns, check_names
 from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
 from sr_transformer.front.hall_of_fame import HallOfFame
 
@@ -40,6 +40,8 @@ def propose(
     ------
     ValueError
         If the table or a parameter cannot be used.
+    TypeError
+        If there is no such parameter.
     CheckpointError
         If the checkpoint cannot be loaded.
 
@@ -49,12 +51,33 @@ def propose(
     >>> PySRRegressor(guesses=hall_of_fame.guesses(50))  # doctest: +SKIP
     """
     if variable_names is not None:
-        import pandas as pd
-
-        n_columns = np.shape(X)[1] if np.ndim(X) == 2 else 1
-        if len(variable_names) != n_columns:
-            raise ValueError(
-                f"{len(variable_names)} variable_names were given for {n_columns} columns."
-            )
-        X = pd.DataFrame(np.asarray(X), columns=[str(name) for name in variable_names])
+        X = _named(X, variable_names)
+    _refuse_unknown(parameters)
     return SymbolicTransformerRegressor("none", **parameters).fit(X, y, sample_weight).hall_of_fame_
+
+
+def _named(X: Any, variable_names: Sequence[str]) -> Any:
+    """The table with other names of its columns."""
+    import pandas as pd
+
+    names = check_names("variable_names", variable_names, "x0")
+    table = check_columns(X)
+    if len(names) != table.shape[1]:
+        raise ValueError(
+            f"variable_names is {shown(variable_names)}; X has {table.shape[1]} columns: give a "
+            "name of each."
+        )
+    return pd.DataFrame(table, columns=list(names))
+
+
+def _refuse_unknown(parameters: dict[str, Any]) -> None:
+    allowed = sorted(SymbolicTransformerRegressor().get_params(deep=False).keys() - {"search"})
+    for name in parameters:
+        if name not in allowed:
+            hint = {
+                "weights": " Weights of the rows are given as sample_weight.",
+                "search": " It never searches; SymbolicTransformerRegressor does.",
+            }.get(name, "")
+            raise TypeError(
+                f"propose() has no parameter {name!r}; allowed are {', '.join(allowed)}.{hint}"
+            )

@@ -18,6 +18,7 @@ from sr_transformer.estimators.checks import (
     check_table,
     check_units,
     column_names,
+    refuse_arguments,
     unchanged_by_errors,
 )
 from sr_transformer.estimators.shown import FittedFormulas
@@ -47,7 +48,8 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
     binary_operators, unary_operators : sequence of str
         Operators that formulas may use, by PySR's names.
     maxsize : int, default=30
-        Largest complexity: the number of operators, constants and variables of a formula.
+        Largest complexity: the number of operators, constants and variables of a formula. At most
+        511, which is what the Transformer can write.
     n_candidates : int or None, default=None
         Number of formulas that the Transformer draws. ``None`` for as many as
         ``timeout_in_seconds`` allows, in half of it where a search follows; without a limit, 256.
@@ -162,6 +164,7 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
         *,
         X_units: Sequence[str] | None = None,
         y_units: str | Sequence[str] | None = None,
+        **unknown: Any,
     ) -> SymbolicTransformerRegressor:
         """Find formulas for a table.
 
@@ -181,6 +184,8 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
             which may break the units, are only what it starts from.
         y_units : str or sequence of str, optional
             The unit of y, or of each of its columns.
+        **unknown
+            None: other arguments are refused with what does the same here.
 
         Returns
         -------
@@ -190,7 +195,10 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
         Raises
         ------
         ValueError
-            If the table or a parameter is not as described.
+            If the table or a parameter is not as described; dates, masked and missing values and
+            text are refused by the name of their column.
+        TypeError
+            If an argument is unknown, or the table is sparse or holds objects that are no numbers.
         EngineUnavailableError
             If ``search`` names an engine that cannot run here.
         CheckpointError
@@ -203,31 +211,30 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
         SearchInterruptedWarning
             If Ctrl-C ended the fit, or the engine failed; what was found until then is there.
         """
-        operators = check_parameters(self)
-        clock = Clock(self.timeout_in_seconds)
-        with shown_fit(clock, int(self.verbose)), unchanged_by_errors(self):
+        refuse_arguments(unknown)
+        checked = check_parameters(self)
+        clock = Clock(checked["timeout_in_seconds"])
+        with shown_fit(clock, checked["verbose"]), unchanged_by_errors(self):
             with clock.measure("start"):
                 X, y, weights = check_table(self, X, y, sample_weight)
                 # Before torch is imported: Julia can crash when it is loaded second.
                 engine = resolve_engine(self.search)
             check_units(engine, X, y, X_units, y_units)
             with clock.measure("start"):
-                sampler = self._sampler() if TRANSFORMER in self.proposers else None
+                sampler = self._sampler() if TRANSFORMER in checked["proposers"] else None
             names = column_names(self)
             targets = y.reshape(len(y), -1).T
             several = y.ndim == 2
             not_run = "search='none'" if self.search == "none" else "no engine can run here"
-            settings = Settings(
-                **{each.name: getattr(self, each.name) for each in fields(Settings)}
-            )
+            settings = Settings(**{each.name: checked[each.name] for each in fields(Settings)})
             outcomes: list[Outcome] = []
             for output, target in enumerate(targets):
                 if several:
                     clock.say(f"output {output} of {len(targets)}")
                 task = Task(
                     table=Table.of(X, target, weights),
-                    operators=operators,
-                    maxsize=int(self.maxsize),
+                    operators=checked["operators"],
+                    maxsize=checked["maxsize"],
                     variable_names=names,
                     output=output if several else None,
                     X_units=X_units,

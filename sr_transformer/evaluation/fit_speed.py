@@ -39,6 +39,10 @@ def measure_fit(n_candidates: int = 256, seed: int = 0) -> FitSpeed:
     seed : int, default=0
         Of the table, the fit and the formulas.
     """
+    if n_candidates < 1 or seed < 0:
+        raise ValueError(
+            f"candidates is {n_candidates} and seed {seed}; they must be at least 1 and 0."
+        )
     rng = np.random.default_rng(seed)
     X = rng.uniform(0.5, 3.0, (N_ROWS, N_COLUMNS))
     y = 2.5 * X[:, 0] * np.exp(-0.7 * X[:, 1]) + np.sin(1.3 * X[:, 2])

@@ -197,7 +197,7 @@ def _factor_order(factor: tuple[Node, float]) -> tuple:
 
 
 def _is_integer(value: float) -> bool:
-    return value == math.floor(value) and abs(value) < 1e9
+    return abs(value) < 1e9 and value == math.floor(value)
 
 
 def _real_power(base: float, exponent: float) -> float:

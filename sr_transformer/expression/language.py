@@ -188,11 +188,6 @@ class Language:
         """
         chosen: set[str] = set()
         for kind, arity, names in (("binary", 2, binary), ("unary", 1, unary)):
-            if isinstance(names, str):
-                raise ExpressionError(
-                    f"{kind}_operators is the string {names!r}; give a list of names, such as "
-                    f"[{names!r}]."
-                )
             allowed = [name for name, n in self.arity.items() if n == arity]
             for name in names:
                 if name not in allowed:

@@ -25,7 +25,8 @@ from sr_transformer.expression.language import ARITHMETIC, Language, Operator
 def simplify(formula: Expression) -> Expression:
     """Return the canonical spelling of a formula (see the module's text).
 
-    A formula whose constants fold to an infinity or nan, or underflow, is returned as it is.
+    A formula whose constants fold to an infinity or nan, or underflow, is returned as it is, and
+    so is one that is nested too deeply.
     Sums, products and powers have rules where the language holds all operators of ``ARITHMETIC``,
     which the result may need; in any other, constants are folded.
     """
@@ -37,7 +38,7 @@ def simplify(formula: Expression) -> Expression:
     try:
         _emit(_to_node(formula), symbols, constants)
         found = Expression.unchecked(tuple(symbols), tuple(constants), formula.language)
-    except UndefinedConstant:
+    except (UndefinedConstant, RecursionError):  # the latter hundreds of levels deep
         found = formula
     set_simplified(formula, found)
     set_simplified(found, found)  # a second time nothing would change

@@ -114,6 +114,8 @@ def simple_cost(constant: float) -> float:
 
 
 def _fraction_cost(value: float) -> float:
+    if not abs(value) <= _LARGEST_NUMERATOR:
+        return math.inf
     for denominator in range(1, _LARGEST_DENOMINATOR + 1):
         numerator = round(value * denominator)
         if 0 < abs(numerator) <= _LARGEST_NUMERATOR and math.isclose(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sr_transformer.errors import shown
 from sr_transformer.expression.guess import GuessRules, pysr_names, written_guesses
 from sr_transformer.front.evidence import Evidence
 from sr_transformer.front.pool import Candidate, Pool, pareto
@@ -285,8 +286,7 @@ class HallOfFame(Pool):
 
 def check_model_selection(rule: str) -> str:
     """Return the rule if it is one, else raise ValueError."""
-    if rule not in MODEL_SELECTIONS:
-        raise ValueError(
-            f"model_selection is {rule!r}; allowed are {', '.join(map(repr, MODEL_SELECTIONS))}."
-        )
+    if not isinstance(rule, str) or rule not in MODEL_SELECTIONS:
+        allowed = ", ".join(map(repr, MODEL_SELECTIONS))
+        raise ValueError(f"model_selection is {shown(rule)}; allowed are {allowed}.")
     return rule

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -37,6 +38,11 @@ class Candidate:
         return self.expression.complexity()
 
     @property
+    def is_finite(self) -> bool:
+        """Whether its loss and all of its constants are finite numbers."""
+        return all(map(math.isfinite, (self.loss, *self.expression.constants)))
+
+    @property
     def key(self) -> tuple[str, ...]:
         """The same for all spellings of a formula, whatever its constants are."""
         return self.expression.simplify().symbols
@@ -63,10 +69,10 @@ class Pool:
         """Add a formula; ``False`` where it brings nothing new.
 
         Formulas that are equal after simplification, constants aside, are one: the better stays,
-        and of two almost equally good ones the shorter, then the earlier. Non-finite losses stay
-        out.
+        and of two almost equally good ones the shorter, then the earlier. Non-finite losses and
+        constants stay out: a search engine cannot read ``x0 / inf``.
         """
-        if not np.isfinite(candidate.loss):
+        if not candidate.is_finite:
             return False
         key = candidate.key
         known = self._pool.get(key)
@@ -91,7 +97,9 @@ class Pool:
         del self._pool[candidate.key]
 
     def replace(self, candidate: Candidate, fitted: Candidate) -> None:
-        """Put the same formula with other constants in the place of a candidate."""
+        """Put the same formula with other, finite constants in the place of a candidate."""
+        if not fitted.is_finite:
+            return
         self._front = None
         self._pool[candidate.key] = fitted
 

@@ -79,7 +79,7 @@ def with_simple_constants(
             trial_loss = table.loss(trial)
             if not math.isfinite(trial_loss):
                 continue
-            grown = 0.5 * sample.n_rows * math.log(max(trial_loss, floor) / first)
+            grown = 0.5 * sample.n_rows * (math.log(max(trial_loss, floor)) - math.log(first))
             tolerated = MOST_TOLERATED if index in exponents else _TOLERATED
             if grown <= tolerated and length(trial, trial_loss) < length(expression, loss):
                 expression, loss, constants = trial, trial_loss, moved
@@ -187,7 +187,10 @@ def _near(constant: float, units: tuple[float, ...]) -> list[float]:
     values: dict[float, float] = {}
     for unit in units:
         for multiple in _MULTIPLES:
-            numerator = round(constant / unit * multiple)
+            times = constant / unit * multiple
+            if not math.isfinite(times):
+                continue
+            numerator = round(times)
             value = numerator / multiple * unit
             if numerator and math.isfinite(simple_cost(value)):
                 values[value] = abs(value - constant)

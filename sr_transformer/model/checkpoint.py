@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from sr_transformer.errors import CheckpointError
+from sr_transformer.errors import CheckpointError, shown
 from sr_transformer.model.transformer import ModelConfig, Transformer
 from sr_transformer.model.vocabulary import Vocabulary
 
@@ -125,8 +125,8 @@ def checkpoint_path(checkpoint: str | Path = "default") -> Path:
     """
     index = embedded_checkpoints()
     entry = index.get(str(checkpoint))
-    path = WEIGHTS / entry["file"] if entry else Path(checkpoint).expanduser()
-    if not path.is_file():
+    path = WEIGHTS / entry["file"] if entry else Path(os.path.expanduser(checkpoint))
+    if not os.path.isfile(path):  # unlike Path's, it says no to what can be no path
         raise CheckpointError(
             f"there is no checkpoint at {path}; give the path of a *.safetensors file, or the name "
             f"of one that comes with the package: {', '.join(index)}."
@@ -154,11 +154,26 @@ def load_model(checkpoint: str | Path = "default", device: str = "auto") -> Load
     CheckpointError
         If the file is missing or damaged, holds weights that are not finite, or was made for
         another format.
+    ValueError
+        If there is no such device here.
     """
     path = checkpoint_path(checkpoint)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    _check_device(device)
     return _load(path, device, path.stat().st_mtime_ns)
+
+
+def _check_device(device: str) -> None:
+    """Raise ValueError unless numbers can be computed there."""
+    try:
+        torch.ones(1, device=device).item()
+    except Exception as error:  # each backend of torch has its own ways to fail
+        reason = str(error).strip().split("\n")[0][:150]
+        raise ValueError(
+            f"device is {shown(device)}, which cannot be used here ({reason}); allowed are 'auto', "
+            "'cpu', and 'cuda' or 'cuda:1' and the like where there is a GPU."
+        ) from error
 
 
 @lru_cache(maxsize=4)

@@ -22,10 +22,10 @@ from torch.nn import functional as F
 
 from sr_transformer.model.prompt import Prompt
 from sr_transformer.model.statistics import statistics_sizes, table_statistics
-from sr_transformer.model.vocabulary import N_VARIABLES, Vocabulary
+from sr_transformer.model.vocabulary import LONGEST_FORMULA, N_VARIABLES, Vocabulary
 
 _CELL_FEATURES = 32 + 4
-_MAX_POSITIONS = 512
+_MAX_POSITIONS = LONGEST_FORMULA + 1
 _DRAWING = Lock()  # of threads that load, each would restore what another has drawn
 
 

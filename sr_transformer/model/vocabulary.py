@@ -21,6 +21,9 @@ from sr_transformer.expression.language import ARITHMETIC, CONSTANT, Language
 N_VARIABLES = 10
 """Columns that a new network can tell apart."""
 
+LONGEST_FORMULA = 511
+"""Most symbols of a formula that a network can write: its positions, less the one that begins."""
+
 _BINS_PER_DECADE = 16
 _LAST_BIN = 3 * _BINS_PER_DECADE  # constants from 1e-3 to 1e3 have bins; others take the nearest
 _TOLERANCE = 1e-9  # of a constant that is an integer

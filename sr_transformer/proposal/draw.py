@@ -12,6 +12,7 @@ import numpy as np
 
 from sr_transformer.expression import Expression
 from sr_transformer.model.prompt import Prompt
+from sr_transformer.model.vocabulary import LONGEST_FORMULA
 from sr_transformer.prior.stream import MAX_VARIABLES, ExampleStream
 from sr_transformer.proposal.grammar import Grammar
 
@@ -85,6 +86,7 @@ class NetworkSampler:
 
         network, vocabulary = self._model.network, self._model.vocabulary
         device, n_tokens = self._model.device, len(vocabulary)
+        maxsize = min(maxsize, LONGEST_FORMULA)  # that of an engine's own settings may be above
         grammar = Grammar(vocabulary, operators, self._table_columns, maxsize, 1)
         written = np.zeros((n, maxsize), dtype=np.int64)
         alive = np.arange(n)
@@ -95,10 +97,8 @@ class NetworkSampler:
             cache = network.start(self._memory, n, maxsize + 1)
             for position in range(maxsize):
                 logits = network.step(torch.from_numpy(last).to(device), cache)
-                weights = np.where(
-                    grammar.allowed(), logits.double().cpu().numpy() / temperature, -np.inf
-                )
-                shares = np.exp(weights - weights.max(axis=1, keepdims=True)).cumsum(axis=1)
+                shares = _shares(logits.double().cpu().numpy(), grammar.allowed(), temperature)
+                shares = shares.cumsum(axis=1)
                 shares /= shares[:, -1:]
                 uniform = random_state.random_sample((alive.size, 1))
                 chosen = (shares[beginning] <= uniform).sum(axis=1)
@@ -121,6 +121,13 @@ class NetworkSampler:
                 grammar.keep(index)
                 cache.keep(torch.from_numpy(origin[index]).to(device))
         return drawn
+
+
+def _shares(logits: Array, allowed: Array, temperature: float) -> Array:
+    """How likely each token is, the likeliest as one; any temperature above 0 has a limit here."""
+    excess = logits - np.where(allowed, logits, -np.inf).max(axis=1, keepdims=True)
+    with np.errstate(over="ignore"):  # of those that are not allowed, or over next to nothing
+        return np.where(allowed, np.exp(excess / temperature), 0.0)
 
 
 def _where_they_are(origin: Array, index: Array) -> Array:

@@ -36,13 +36,13 @@ def refitted_in_blocks(start: Expression, table: Table) -> tuple[Expression, flo
         if not loss < best_loss:
             break
         best, best_loss = trial, loss
-        if not np.isfinite(curvature).all() or not np.isfinite(gradient).all():
-            break
         scale = np.sqrt(np.diagonal(curvature))
         scale = np.where(scale > 0, scale, np.inf)
-        step = -np.linalg.lstsq(
-            curvature / np.outer(scale, scale), gradient / scale, rcond=1e-12
-        )[0] / scale  # fmt: skip
+        with np.errstate(all="ignore"):
+            unit, right = curvature / scale / scale[:, None], gradient / scale
+        if not np.isfinite(unit).all() or not np.isfinite(right).all():
+            break  # LAPACK would print that to standard output
+        step = -np.linalg.lstsq(unit, right, rcond=1e-12)[0] / scale
         if not step.any():
             break
     return best, best_loss

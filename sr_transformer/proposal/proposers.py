@@ -22,10 +22,6 @@ def check_proposers(proposers: Iterable[str]) -> tuple[str, ...]:
     ValueError
         If a name is unknown, or none is given.
     """
-    if isinstance(proposers, str):
-        raise ValueError(
-            f"proposers is the string {proposers!r}; give a list of names, such as [{proposers!r}]."
-        )
     chosen = tuple(proposers)
     for name in chosen:
         if name not in PROPOSERS:

@@ -139,7 +139,8 @@ class Proposing:
 
     def _draw(self, bags: Bags) -> None:
         """Draw chunk after chunk, each from another look at the table, and fit and repair it."""
-        clock, fitter, wanted = self.clock, self.fitter, self.n_candidates or np.inf
+        clock, fitter = self.clock, self.fitter
+        wanted = np.inf if self.n_candidates is None else self.n_candidates
         n_empty, pace = 0, 0.0
         while self.n_drawn < wanted and n_empty < _EMPTY_CHUNKS:
             begun = time.perf_counter()

@@ -28,6 +28,7 @@ _DIGIT_ERROR = 1e-9  # relative distance of a number from its decimals that is r
 
 # Largest power of ten of y whose square is still safely inside float64's range.
 _SAFE_EXPONENT = 100
+_LARGEST_SUM = 1e300  # of the squares of y: weights and many times the loss are finite, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,11 +105,16 @@ class Table:
         Raises
         ------
         ValueError
-            If the squared errors would overflow.
+            If differences of y, or squared errors, would overflow.
         """
         y = scaling.scale_y(self.y)
         with np.errstate(over="ignore"):
-            if not np.isfinite(np.sum(np.square(y))):
+            if not np.isfinite(np.ptp(self.y)):
+                raise ValueError(
+                    f"y runs from {self.y.min():.3g} to {self.y.max():.3g}: differences overflow "
+                    "at such a range. Give y in a larger unit."
+                )
+            if not np.sum(np.square(y)) < _LARGEST_SUM:
                 sizes = np.abs(self.y)
                 raise ValueError(
                     f"y reaches {sizes.max():.3g} with a typical size of {np.median(sizes):.3g}: "
@@ -131,14 +137,20 @@ class Table:
     def mean_of_squares(self, values: Array) -> float:
         """Weighted mean of the squares of values (n_rows,), in units of the losses."""
         with np.errstate(all="ignore"):
-            if abs(self.exponent) > _SAFE_EXPONENT:
+            if self._is_extreme:
                 values = divided(values, self.exponent)
             squares = values * values
             if self.weights is None:
                 mean = float(np.mean(squares))
             else:
                 mean = float(self.weights @ squares) / len(squares)
-        return mean if abs(self.exponent) > _SAFE_EXPONENT else mean * 10.0 ** (-2 * self.exponent)
+        return mean if self._is_extreme else mean * 10.0 ** (-2 * self.exponent)
+
+    @cached_property
+    def _is_extreme(self) -> bool:
+        """Whether y has to be brought to the units of the losses before it is squared."""
+        safe = 10.0**_SAFE_EXPONENT
+        return abs(self.exponent) > _SAFE_EXPONENT or bool(np.abs(self.y).max() > safe)
 
     @property
     def n_readings(self) -> float:
@@ -181,7 +193,10 @@ class Table:
     @cached_property
     def mean(self) -> float:
         """Weighted mean of y: the best constant."""
-        return float(np.average(self.y, weights=self.weights))
+        if not self._is_extreme:
+            return float(np.average(self.y, weights=self.weights))
+        mean = np.average(divided(self.y, self.exponent), weights=self.weights)
+        return float(divided(mean, -self.exponent))
 
     @cached_property
     def variance(self) -> float:
@@ -196,7 +211,10 @@ class Table:
         decades, a few rows have all of the variance, and what is nothing to them is not to others.
         """
         spread = float(np.median(np.abs(self.y - np.median(self.y))))
-        unit = (spread * 10.0**-self.exponent) ** 2 if spread > 0.0 else self.variance
+        unit = self.variance
+        if spread > 0.0:
+            spread = float(divided(np.float64(spread), self.exponent))
+            unit = spread * spread
         return max(_EXPLAINED * unit, _ROUNDING * self.mean_of_squares(self.y))
 
     def is_explained_by(self, expression: Expression, loss: float) -> bool:

@@ -23,6 +23,7 @@ _MOST_COLUMNS = 10  # beyond, only the linear family uses all columns
 _MOST_TERMS = 8
 _ROUNDING = 1e-24  # share of a column's square
 _WORTH_REFITTING = 0.5  # share of the mean's loss
+_ALL_WHOLE = 2.0**53  # constants from here on have no fraction
 _WHOLE = 1e-9  # relative distance at which a constant is tried as a multiple of a half
 
 
@@ -57,7 +58,7 @@ class Bench:
         near = tuple(
             h if abs(c - h) <= _WHOLE * max(1.0, abs(c)) else c
             for c in formula.constants
-            for h in [round(2 * c) / 2]
+            for h in [round(2 * c) / 2 if abs(c) < _ALL_WHOLE else c]
         )
         if near != formula.constants:
             rounded, rounded_loss = self._spelled(formula.with_constants(near))
@@ -120,8 +121,12 @@ class Bench:
 def least_squares(values: Array, wanted: Array) -> Array | None:
     """Factors of columns (n_rows, n_terms) of any size; ``None`` where there are none."""
     lengths = np.sqrt(np.einsum("ij,ij->j", values, values))
+    unit = values / lengths
+    # LAPACK prints to standard output where it meets what is not finite.
+    if not (np.isfinite(unit).all() and np.isfinite(wanted).all()):
+        return None
     try:
-        factors = np.linalg.lstsq(values / lengths, wanted, rcond=None)[0] / lengths
+        factors = np.linalg.lstsq(unit, wanted, rcond=None)[0] / lengths
     except np.linalg.LinAlgError:
         return None
     return factors if np.isfinite(factors).all() else None

@@ -39,7 +39,10 @@ def power_laws(bench: Bench) -> Iterator[Fitted]:
             for powers in dict.fromkeys(rounded):
                 for formula in _with_factor(bench, columns, powers) if any(powers) else ():
                     yield from bench.finished(formula)
-            variances = np.diagonal(np.linalg.pinv(design.T @ design))[:-1]
+            products = design.T @ design
+            if not np.isfinite(products).all():
+                break  # LAPACK would print that to standard output
+            variances = np.diagonal(np.linalg.pinv(products))[:-1]
             errors = np.sqrt(np.maximum(variances, 1e-300))  # up to a common factor
             places.pop(int(np.argmin(np.abs(exponents) / errors)))
     yield from bench.refitted(free, most=3)
