@@ -13,6 +13,7 @@ from sr_transformer.clock import Clock
 from sr_transformer.console import shown_fit
 from sr_transformer.engines.base import KEYBOARD
 from sr_transformer.engines.choose import resolve_engine
+from sr_transformer.estimators.callers import is_one_of_many
 from sr_transformer.estimators.checks import (
     check_parameters,
     check_table,
@@ -202,6 +203,17 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
             If ``search="auto"`` and PySR cannot run here.
         SearchInterruptedWarning
             If Ctrl-C ended the fit, or the engine failed; what was found until then is there.
+
+        Notes
+        -----
+        The first Ctrl-C ends the fit: what was found until then is finished within moments and
+        kept, and ``interrupted_`` is true. A second one does not wait for that: it raises
+        ``KeyboardInterrupt`` and leaves this object as it was, and so does the first one before
+        anything was found. Where the fit is one of many of a tool that would go on with the next,
+        which is where joblib or scikit-learn calls it (cross-validation, searches, ensembles; not
+        a pipeline, and not the last fit of a search), the first Ctrl-C raises, so that it ends the
+        tool. A loop of your own goes on after a fit that was interrupted, unless it looks at
+        ``interrupted_``.
         """
         operators = check_parameters(self)
         clock = Clock(self.timeout_in_seconds)
@@ -221,6 +233,7 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
                 **{each.name: getattr(self, each.name) for each in fields(Settings)}
             )
             outcomes: list[Outcome] = []
+            keep_found = not is_one_of_many()
             for output, target in enumerate(targets):
                 if several:
                     clock.say(f"output {output} of {len(targets)}")
@@ -236,11 +249,16 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
                 share = 1 / (len(targets) - output)
                 if any(outcome.interrupted for outcome in outcomes):
                     # Who pressed Ctrl-C waits for nothing more: the rest gets what is quick.
-                    engine, not_run, share = None, KEYBOARD, 0.0
+                    engine, not_run, share, keep_found = None, KEYBOARD, 0.0, False
                 part = clock.part(share)
-                outcomes.append(run(task, settings, sampler, engine, part, not_run=not_run))
-        self.timings_ = clock.timings | {"total": clock.elapsed()}
-        self._keep(outcomes, several)
+                outcomes.append(
+                    run(
+                        task, settings, sampler, engine, part, not_run=not_run,
+                        keep_found=keep_found,
+                    )
+                )  # fmt: skip
+            self.timings_ = clock.timings | {"total": clock.elapsed()}
+            self._keep(outcomes, several)
         return self
 
     def _sampler(self) -> NetworkSampler:

@@ -296,9 +296,7 @@ def _draws_needed(
             n_candidates=total - drawn,
             random_state=np.random.RandomState([PROBLEMS, index, total]),
         )
-        outcome = run(task, settings, sampler, None, Clock())
-        if outcome.interrupted:
-            raise KeyboardInterrupt
+        outcome = run(task, settings, sampler, None, Clock(), keep_found=False)
         best = outcome.pool.ladder(_JUDGED)
         if holds_law([outcome.scaling.to_user_units(c.expression) for c in best], problem):
             return total

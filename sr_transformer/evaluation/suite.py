@@ -123,8 +123,6 @@ def run_one(law: Law, method: Method, settings: Settings) -> Result:
     try:
         answer = method.fit(problem.X, problem.y, seconds=settings.seconds, seed=settings.seed)
         elapsed = time.perf_counter() - started
-        if answer.interrupted:
-            raise KeyboardInterrupt
         unexplained = fraction_unexplained(answer.predict(problem.X_unseen), problem)
         recovered = unexplained <= RECOVERED_BELOW
         if problem.noisy:
