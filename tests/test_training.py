@@ -188,7 +188,7 @@ def test_training_lowers_the_loss_and_leaves_a_model_and_a_log(tmp_path):
     assert float(rows[-1]["learning_rate"]) == 0.0
     waits = [float(row["data_wait"]) for row in rows]
     assert all(0.0 <= wait <= 1.0 for wait in waits)
-    assert waits[0] > 0.5  # the worker had to start
+    assert waits[0] > 0.0  # the worker had to start
     assert seen[-1].finished
     assert seen[-1].fraction == 1.0
     model = load_model(path, "cpu")

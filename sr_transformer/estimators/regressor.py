@@ -42,8 +42,9 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
     ----------
     search : {"auto", "pysr", "operon", "none"} or pysr.PySRRegressor, default="auto"
         The engine that goes on from the Transformer's formulas. ``"auto"`` takes PySR where it can
-        run, and else warns and takes Operon or, without that, none; ``"pysr"`` and ``"operon"``
-        raise instead; ``"none"`` is the Transformer alone. An own ``PySRRegressor`` is cloned and
+        run, and else, also where its Julia would have to be downloaded first, warns and takes
+        Operon or, without that, none; ``"pysr"``, which downloads it, and ``"operon"`` raise
+        instead; ``"none"`` is the Transformer alone. An own ``PySRRegressor`` is cloned and
         seeded; its operators, maxsize and other settings then replace those given here.
     binary_operators, unary_operators : sequence of str
         Operators that formulas may use, by PySR's names.
