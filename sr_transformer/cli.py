@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -408,12 +409,15 @@ def _evaluate(
 
 
 def _draw_curves(directory: Path) -> None:
+    from sr_transformer.files import write_atomically
     from sr_transformer.plotting import PlottingUnavailableError, plot_training
 
+    picture = BytesIO()
     try:
-        plot_training(directory / "log.csv").savefig(directory / "curves.png")
+        plot_training(directory / "log.csv").savefig(picture)
     except PlottingUnavailableError:
         return  # the curves are in log.csv all the same
+    write_atomically(directory / "curves.png", picture.getvalue())
     say(f"curves: {directory / 'curves.png'}")
 
 

@@ -211,13 +211,14 @@ def train(
     }.items():  # fmt: skip
         check_whole(name, value)
     check_positive("checkpoint_seconds", checkpoint_seconds, or_zero=True, or_infinite=True)
+    accelerator = accelerator_of(device, processes)
     start = None if start_from is None else first_model(start_from, preset)
     config = TrainingConfig(
         preset=preset,
         seed=seed,
         learning_rate=learning_rate or LEARNING_RATE[preset],
         warm_up=warm_up,
-        data=data or default_data(accelerator_of(device, processes), processes or 1),
+        data=data or default_data(accelerator, processes or 1),
         examples_before=0 if start is None else start.metadata["examples_seen"],
         tokens=(Vocabulary.of() if start is None else start.vocabulary).tokens,
     )
