@@ -12,8 +12,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -414,7 +415,7 @@ def fail_from(monkeypatch, function, n_calls):
     monkeypatch.setattr(os, function, full)
 
 
-@pytest.mark.parametrize("n_writes", [0, 1, 2, 3, 5, 8])
+@pytest.mark.parametrize("n_writes", [0, 1, 3, 8])
 def test_a_full_disk_ends_a_run_that_goes_on_when_there_is_room(torn, monkeypatch, n_writes):
     before = torn / "before-cool-down.pt"
     with monkeypatch.context() as context:
@@ -590,6 +591,73 @@ def test_a_run_that_was_killed_ends_like_one_that_was_not(tmp_path, monkeypatch)
     assert 40 <= read_state(path)["step"] == last_step(torn) < 60
     assert not (torn / "model.safetensors").exists()
     assert_ends_like_one_that_was_not(torn, 960, monkeypatch)
+
+
+def test_ctrl_c_saves_a_run_and_ends_what_started_it(tmp_path):
+    def press(progress):
+        if progress.row["step"] == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="is saved after 96 examples and goes on"):
+        train(tmp_path, **QUICK, max_examples=960, report=press)
+    assert read_state(tmp_path / "checkpoint.pt")["step"] == 6
+    assert not (tmp_path / "model.safetensors").exists()
+    with pytest.raises(KeyboardInterrupt):  # it has measured nothing, and shows nothing
+        measure_speed("tiny", 60.0, device="cpu", data=pressed(DATA))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def pressed(data):
+    """Press Ctrl-C as soon as there are examples."""
+    threading.Timer(1.0, signal.raise_signal, [signal.SIGINT]).start()
+    return data
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path, monkeypatch):
+    def press_twice(self, batch):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("the step went on")
+
+    train(tmp_path, **QUICK, max_examples=32)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    monkeypatch.setattr(loop._Run, "learn", press_twice)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, **QUICK, max_examples=320)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def children_of(pid):
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            parent = (folder / "stat").read_text().rpartition(") ")[2].split()[1]
+            found += [int(folder.name)] * (parent == str(pid))
+    return found
+
+
+def is_running(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_the_data_workers_of_a_killed_trainer_end_with_it(tmp_path):
+    process = start(tmp_path, tmp_path / "run", 10**9)
+    while process.poll() is None and last_step(tmp_path / "run") < 4:
+        time.sleep(0.01)
+    workers = children_of(process.pid)
+    assert workers
+    process.kill()
+    process.wait()
+    killed_at = time.monotonic()
+    while any(map(is_running, workers)) and time.monotonic() - killed_at < 60:
+        time.sleep(0.01)
+    assert time.monotonic() - killed_at < 30  # at once, but for the load of the machine
+    # And the folder is free for the next.
+    train(tmp_path / "run", **QUICK, max_examples=32)
 
 
 @pytest.mark.slow
