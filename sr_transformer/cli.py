@@ -12,6 +12,7 @@ import os
 import pickle
 import sys
 import warnings
+from io import BytesIO
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated
@@ -482,12 +483,15 @@ def _evaluate(
 
 
 def _draw_curves(directory: Path) -> None:
+    from sr_transformer.files import write_atomically
     from sr_transformer.plotting import PlottingUnavailableError, plot_training
 
+    picture = BytesIO()
     try:
-        plot_training(directory / "log.csv").savefig(directory / "curves.png")
+        plot_training(directory / "log.csv").savefig(picture)
     except PlottingUnavailableError:
         return  # the curves are in log.csv all the same
+    write_atomically(directory / "curves.png", picture.getvalue())
     say(f"curves: {directory / 'curves.png'}")
 
 

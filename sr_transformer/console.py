@@ -40,9 +40,14 @@ def fail(message: str) -> NoReturn:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn what a user can mend into one line and exit code 2."""
+    """Turn what a user can mend into one line and exit code 2; Ctrl-C into one and code 130."""
     try:
         yield
+    except KeyboardInterrupt as interrupt:
+        import typer
+
+        say(f"interrupted{f': {interrupt}' if str(interrupt) else ''}", style="red")
+        raise typer.Exit(130) from None
     except (SRTransformerError, ValueError) as error:
         # The first line says what is wrong; scikit-learn adds paragraphs of advice.
         fail(str(error).strip().split("\n")[0])
@@ -52,12 +57,18 @@ def clear_errors() -> Iterator[None]:
 
 @contextmanager
 def shown_warnings() -> Iterator[None]:
-    """Print warnings as one line each, without the place in our source that raised them."""
-    with warnings.catch_warnings(record=True) as caught:
+    """Print each warning as one line, without the place in our source that raised it."""
+    shown: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in shown:
+            shown.add(str(message))
+            say(f"warning: {message}", style="yellow")
+
+    with warnings.catch_warnings():
         warnings.simplefilter("default")
+        warnings.showwarning = show
         yield
-    for message in dict.fromkeys(str(warning.message) for warning in caught):
-        say(f"warning: {message}", style="yellow")
 
 
 def output_console() -> Console:

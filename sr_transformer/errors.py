@@ -31,6 +31,10 @@ class SearchInterruptedWarning(UserWarning):
     """A search ended early; the best front found so far is returned."""
 
 
+class DamagedStateWarning(UserWarning):
+    """The newest state of a training run is damaged; the run goes on from the one before it."""
+
+
 _LONGEST = 60  # characters of a value in a message
 
 

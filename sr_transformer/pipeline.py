@@ -19,6 +19,7 @@ from sr_transformer.engines.base import (
     SearchEngine,
     SearchResult,
     SearchTask,
+    SecondInterrupt,
     warn_user,
 )
 from sr_transformer.engines.seeding import SeedingReport, seeded_search
@@ -37,6 +38,9 @@ from sr_transformer.table.table import Table
 # cores, PySR recovered 39 so; with .3 and no more than 256 draws 35, without formulas to start from
 # 19. Proposing alone, for all of the time, recovered 42.
 _PROPOSAL_SHARE = 0.5
+
+# For the constants of the best, once Ctrl-C has ended the fit.
+_SECONDS_AFTER_INTERRUPT = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +134,7 @@ def run(
     clock: Clock,
     *,
     not_run: str | None = None,
+    keep_found: bool = True,
 ) -> Outcome:
     """Find formulas.
 
@@ -146,11 +151,16 @@ def run(
         The time for all of it.
     not_run : str, optional
         Why no engine runs, for the report.
+    keep_found : bool, default=True
+        Whether the first Ctrl-C ends the fit with what was found. The second one raises
+        KeyboardInterrupt; where nothing is kept, the first one does.
 
     Raises
     ------
     ValueError
         If the squared errors of the table would overflow.
+    KeyboardInterrupt
+        From the keyboard, as said above, and where there is nothing yet that could be returned.
 
     Warns
     -----
@@ -177,66 +187,97 @@ def run(
         temperature=settings.temperature, random_state=random_state, n_jobs=settings.n_jobs,
         clock=clock if engine is None else clock.part(_PROPOSAL_SHARE),
     )  # fmt: skip
-    result = SearchResult()
-    report = SeedingReport(engine=None, not_run=not_run)
-    interrupted = False
+    keyboard = _Keyboard(keep_found)
     try:
         if settings.proposers:
-            interrupted = _propose(proposing, clock)
-        if engine is not None and interrupted:
-            report = SeedingReport(engine=None, not_run=KEYBOARD)
-        elif engine is not None:
+            wanted = proposing.n_candidates
+            clock.say("proposing formulas" if wanted is None else f"proposing {wanted} formulas")
+            proposing.run()
+    except KeyboardInterrupt:
+        planned = "" if proposing.n_candidates is None else f" of {proposing.n_candidates}"
+        keyboard.interrupt(
+            f"Proposing was interrupted after {proposing.n_drawn}{planned} formulas; the best of "
+            "those are returned."
+        )
+    result = SearchResult()
+    report = SeedingReport(engine=None, not_run=not_run)
+    try:
+        if settings.proposers:
+            proposing.polish(_SECONDS_AFTER_INTERRUPT if keyboard.interrupted else np.inf)
+        if engine is not None:
             seconds = {"propose": clock.used() - begun}
             pool.keep(engine.admits)
-            if task.has_units or not pool.explains(table):
+            if keyboard.interrupted:
+                report = SeedingReport(engine=None, not_run=KEYBOARD)
+            elif task.has_units or not pool.explains(table):
                 clock.say(f"searching with {engine.name}")
                 searched = _search_task(task, table, engine, settings, random_state)
                 as_given = scaling if searched.X is task.table.X else None
                 result, report = seeded_search(engine, pool, table, searched, as_given, clock)
                 report = replace(report, seconds=seconds | report.seconds)
-                interrupted = result.interruption == KEYBOARD
+                if result.interruption == KEYBOARD:
+                    keyboard.interrupt()
             else:
                 reason = "a proposed formula explains the table to machine precision"
                 report = SeedingReport(engine=engine.name, not_run=reason, seconds=seconds)
+    except SecondInterrupt:
+        raise
     except KeyboardInterrupt:
-        interrupted = True
-        report = SeedingReport(engine=None, not_run=KEYBOARD)
-        _warn("The fit was interrupted; the best formulas found until then are returned.")
-    hall = HallOfFame(
-        task.variable_names, operators=task.operators, maxsize=longest,
-        model_selection=settings.model_selection, loss_floor=table.exact,
-        evidence=Evidence(
-            task.table.in_units_of(scaling.y_exponent), task.operators, scaling
-        ),
-        loss_exponent=scaling.y_exponent,
-    )  # fmt: skip
-    with clock.measure("select"):
-        interrupted |= _finish(hall, pool, task, scaling)
-    clock.say(f"{len(hall)} formulas; {report!r}")
-    is_found = engine is not None and any(c.source == engine.name for c in hall)
-    return Outcome(
-        hall_of_fame=hall, pool=pool, scaling=scaling, report=report, fitted=result.fitted,
-        engine=engine.name if is_found else "transformer", columns=proposing.columns,
-        interrupted=interrupted,
-    )  # fmt: skip
-
-
-def _propose(proposing: Proposing, clock: Clock) -> bool:
-    """Let the proposers work; whether Ctrl-C ended it."""
-    wanted = proposing.n_candidates
-    clock.say("proposing formulas" if wanted is None else f"proposing {wanted} formulas")
-    interrupted = False
-    try:
-        proposing.run()
-    except KeyboardInterrupt:
-        interrupted = True
-        planned = "" if wanted is None else f" of {wanted}"
-        _warn(
-            f"Proposing was interrupted after {proposing.n_drawn}{planned} formulas; the best of "
-            "those are returned."
+        keyboard.interrupt(
+            "The fit was interrupted; the best formulas found until then are returned."
         )
-    proposing.polish()
-    return interrupted
+        report = SeedingReport(engine=None, not_run=KEYBOARD)
+
+    def finished(*, simplify: bool) -> Outcome:
+        hall = HallOfFame(
+            task.variable_names, operators=task.operators, maxsize=longest,
+            model_selection=settings.model_selection, loss_floor=table.exact,
+            evidence=Evidence(
+                task.table.in_units_of(scaling.y_exponent), task.operators, scaling
+            ),
+            loss_exponent=scaling.y_exponent,
+        )  # fmt: skip
+        with clock.measure("select"):
+            _finish(hall, pool, task, scaling, simplify=simplify)
+        clock.say(f"{len(hall)} formulas; {report!r}")
+        is_found = engine is not None and any(c.source == engine.name for c in hall)
+        return Outcome(
+            hall_of_fame=hall, pool=pool, scaling=scaling, report=report, fitted=result.fitted,
+            engine=engine.name if is_found else "transformer", columns=proposing.columns,
+            interrupted=keyboard.interrupted,
+        )  # fmt: skip
+
+    try:
+        return finished(simplify=True)
+    except KeyboardInterrupt:
+        keyboard.interrupt(
+            "The fit was interrupted; the formulas found until then are returned as they are."
+        )
+        return finished(simplify=False)
+
+
+class _Keyboard:
+    """Whether Ctrl-C has come, and what it does.
+
+    Parameters
+    ----------
+    keep_found : bool
+        Whether the first one ends the fit with what was found.
+    """
+
+    def __init__(self, keep_found: bool) -> None:
+        self.keep_found = keep_found
+        self.interrupted = False
+
+    def interrupt(self, warning: str | None = None) -> None:
+        """Note Ctrl-C and warn of it, or raise: ``KeyboardInterrupt``."""
+        if not self.keep_found:
+            raise KeyboardInterrupt from None
+        if self.interrupted:
+            raise SecondInterrupt from None
+        self.interrupted = True
+        if warning is not None:
+            warn_user(warning, SearchInterruptedWarning)
 
 
 def _search_task(
@@ -266,18 +307,12 @@ def _search_task(
     )
 
 
-def _finish(hall: HallOfFame, pool: Pool, task: Task, scaling: Scaling) -> bool:
-    """Bring the pool to the user's units; whether Ctrl-C ended it with the front as it was."""
+def _finish(
+    hall: HallOfFame, pool: Pool, task: Task, scaling: Scaling, *, simplify: bool
+) -> None:
+    """Bring the pool to the user's units, or where nothing is simplified its front alone."""
     table = task.table.in_units_of(scaling.y_exponent)
-    try:
-        bring_to_users_units(hall, pool.ladder(most_finished(table)), table, scaling)
+    candidates = pool.ladder(most_finished(table)) if simplify else pool.front
+    bring_to_users_units(hall, candidates, table, scaling)
+    if simplify:
         simplify_constants(hall, table, has_units=task.has_units)
-    except KeyboardInterrupt:
-        _warn("The fit was interrupted; the formulas found until then are returned as they are.")
-        bring_to_users_units(hall, pool.front, table, scaling)
-        return True
-    return False
-
-
-def _warn(text: str) -> None:
-    warn_user(text, SearchInterruptedWarning)

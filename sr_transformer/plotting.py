@@ -5,10 +5,11 @@ matplotlib is an optional dependency; it is imported when the first picture is d
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def plot_front(
     selected : int, optional
         Row of the front to highlight, as in ``equations_``.
     ax : matplotlib Axes, optional
-        Where to draw; a new figure by default.
+        Where to draw; by default a new figure, one of pyplot's where that is in use.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def plot_front(
     """
     front = list(hall_of_fame.front)
     if ax is None:
-        ax = _new_figure(8.0, 1.2 + 0.32 * len(front)).add_subplot()
+        ax = _shown_figure(8.0, 1.2 + 0.32 * len(front)).add_subplot()
     from matplotlib.ticker import NullFormatter
 
     names = hall_of_fame.variable_names
@@ -117,7 +118,7 @@ def plot_fit(
     target_name : str
         Name of y.
     ax : matplotlib Axes, optional
-        Where to draw; a new figure by default.
+        Where to draw; by default a new figure, one of pyplot's where that is in use.
 
     Returns
     -------
@@ -126,7 +127,7 @@ def plot_fit(
     X = np.asarray(X, dtype=float)
     y = np.asarray(y, dtype=float)
     if ax is None:
-        ax = _new_figure(6.0, 4.2).add_subplot()
+        ax = _shown_figure(6.0, 4.2).add_subplot()
     target = _label(target_name, LONGEST_LABEL)
     if X.shape[1] == 1:
         _draw_curve(ax, expression, X[:, 0], y)
@@ -223,6 +224,9 @@ def picture_formats() -> list[str]:
     return sorted(_new_figure(1.0, 1.0).canvas.get_supported_filetypes())
 
 
+_FIGURE: dict[str, Any] = {"layout": "constrained", "dpi": 130}
+
+
 def _new_figure(width: float, height: float) -> Figure:
     # A bare Figure belongs to no window and no global state, so many can be drawn in a loop.
     try:
@@ -232,7 +236,24 @@ def _new_figure(width: float, height: float) -> Figure:
             "plotting needs matplotlib, which is not installed; install it with "
             'pip install "sr-transformer[plot]"'
         ) from missing
-    return Figure(figsize=(width, height), layout="constrained", dpi=130)
+    return Figure(figsize=(width, height), **_FIGURE)
+
+
+def _shown_figure(width: float, height: float) -> Figure:
+    """A figure that a notebook shows below its cell, and ``pyplot.show`` in a window.
+
+    Those are pyplot's, which it keeps until they are closed. So it is one only where pyplot is in
+    use, or will be: in a notebook, in IPython or at Python's own prompt.
+    """
+    bare = _new_figure(width, height)
+    if "matplotlib.pyplot" not in sys.modules and not hasattr(sys, "ps1"):
+        return bare
+    try:
+        from matplotlib import pyplot
+
+        return pyplot.figure(figsize=(width, height), **_FIGURE)
+    except Exception:  # its windows need a display, and not every thread may open one
+        return bare
 
 
 def _drawable(losses: Array) -> tuple[Array, float, float]:

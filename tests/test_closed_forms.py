@@ -22,10 +22,11 @@ def a_table(X, y, weight=None):
 
 
 def candidates_for(X, y, *, weight=None, proposers=PROPOSERS, operators=OPERATORS, maxsize=30):
-    return closed_form_candidates(
+    found = closed_form_candidates(
         a_table(X, y, weight), range(X.shape[1]), proposers=proposers, operators=operators,
         maxsize=maxsize,
     )  # fmt: skip
+    return list(found)
 
 
 def inputs(n_rows=100, n_columns=3, seed=0):

@@ -24,7 +24,6 @@ from sr_transformer.model.checkpoint import (
     embedded_checkpoints,
     load_model,
     save_model,
-    write_atomically,
 )
 from sr_transformer.model.prompt import Prompt
 from sr_transformer.model.transformer import PRESETS, Transformer, _SquaredReLU, attend
@@ -430,18 +429,20 @@ def test_a_checkpoint_of_another_kind_is_refused(saved, changes, message):
         load_model(saved, "cpu")
 
 
-def test_an_interrupted_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.99])
+def test_zeroed_or_cut_weights_are_refused(saved, place):
+    content = saved.read_bytes()
+    begin = int(place * len(content))
+    for damaged in (content[:begin], content[:begin] + bytes(64) + content[begin + 64 :]):
+        saved.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="damaged"):
+            load_model(saved, "cpu")
 
-    def fail(temporary):
-        temporary.write_text("half")
-        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(path, fail)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+@pytest.mark.parametrize("device", ["abacus", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(saved, device):
+    with pytest.raises(ValueError, match=f"device is '{device}'.*'cpu' can"):
+        load_model(saved, device)
 
 
 def test_sizes_and_tokens_are_part_of_the_checkpoint(tmp_path):

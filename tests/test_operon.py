@@ -558,6 +558,60 @@ def test_fit_that_is_interrupted_while_operon_searches_has_one_warning(
     assert model.score(*noisy_table) > 0.9
 
 
+def test_a_fit_goes_on_without_an_operon_that_hangs_while_it_starts(
+    quick, noisy_table, monkeypatch
+):
+    other_process(monkeypatch, "", "time.sleep(600)")
+    monkeypatch.setattr(operon_module, "_START_SECONDS", 1.0)
+    monkeypatch.setattr(OperonEngine, "unusable_reason", lambda self: None)
+    with pytest.warns(SearchInterruptedWarning, match="did not start within 1 s") as caught:
+        model = quick(search="operon").fit(*noisy_table)
+    assert len(caught) == 1
+    assert "did not start" in repr(model.seeding_report_)
+    assert model.score(*noisy_table) > 0.9
+
+
+@needs_operon
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_operons_process_ends_with_a_killed_caller():
+    code = """
+        import numpy as np
+        from sr_transformer.engines.base import SearchTask
+        from sr_transformer.engines.operon import engine
+        started = engine._started
+        def shown(complaints):
+            process = started(complaints)
+            print(process.pid, flush=True)
+            return process
+        engine._started = shown
+        rng = np.random.default_rng(0)
+        engine.OperonEngine().search(SearchTask(
+            X=rng.normal(size=(100, 3)), y=rng.normal(size=100), weights=None, guesses=[],
+            operators=frozenset("+*"), maxsize=20, timeout_in_seconds=600.0, random_state=None,
+            variable_names=("a", "b", "c"),
+        ))
+    """
+    caller = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+    )
+    status = f"/proc/{caller.stdout.readline().strip()}/status"
+    time.sleep(5.0)  # it starts to search
+    caller.kill()
+    caller.communicate()
+    killed_at = time.monotonic()
+    while is_running(status) and time.monotonic() - killed_at < 60.0:
+        time.sleep(0.01)
+    assert not is_running(status)
+
+
+def is_running(status: str) -> bool:
+    try:
+        with open(status) as file:
+            return "\nState:\tZ" not in file.read()
+    except FileNotFoundError:
+        return False
+
+
 @needs_operon
 def test_fit_without_a_place_for_temporary_files_has_one_warning(quick, noisy_table, monkeypatch):
     import tempfile

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -98,6 +100,59 @@ def test_several_columns_are_drawn_as_agreement():
     ax = plot_fit(formula, table, formula.evaluate(table), target_name="z")
     assert ax.get_xlabel() == "z, measured"
     np.testing.assert_allclose(*ax.collections[0].get_offsets().T)
+
+
+@pytest.fixture
+def pyplot(monkeypatch):
+    """pyplot without windows; what a test opens is closed."""
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    yield pyplot
+    pyplot.close("all")
+
+
+def test_a_picture_is_one_of_pyplots_where_that_is_in_use_and_the_users_own_stay(pyplot):
+    own = pyplot.figure()
+    for draw in (lambda: plot_front(a_hall()), lambda: plot_fit(Expression(["x0"]), X, Y)):
+        assert draw().figure is pyplot.gcf()  # so that a notebook and pyplot.show() show it
+    assert len(pyplot.get_fignums()) == 3
+    assert own.number in pyplot.get_fignums()
+    mine = own.add_subplot()
+    assert plot_front(a_hall(), ax=mine) is mine
+    assert len(pyplot.get_fignums()) == 3
+    plot_summary(a_hall(), X, Y, selected=0)  # is a value, which a notebook shows by itself
+    assert len(pyplot.get_fignums()) == 3
+
+
+def test_a_picture_is_drawn_where_pyplot_can_open_no_window(pyplot, monkeypatch, tmp_path):
+    def without_display(**_):
+        raise ImportError("Cannot load backend 'TkAgg', as 'headless' is currently running")
+
+    monkeypatch.setattr(pyplot, "figure", without_display)
+    plot_front(a_hall()).figure.savefig(tmp_path / "front.png")
+    assert pyplot.get_fignums() == []
+
+
+@pytest.mark.parametrize(("prompt", "in_use"), [("", False), ("sys.ps1 = '>>> '", True)])
+def test_a_script_keeps_no_picture_and_a_prompt_shows_it(prompt, in_use):
+    code = f"""
+import sys
+{prompt}
+from sr_transformer.expression import Expression
+from sr_transformer.front.hall_of_fame import Candidate, HallOfFame
+from sr_transformer.plotting import plot_front
+hall = HallOfFame()
+hall.add(Candidate(Expression(["x0"]), 1.0, "transformer"))
+figure = plot_front(hall).figure
+assert ("matplotlib.pyplot" in sys.modules) is {in_use}
+if {in_use}:
+    from matplotlib import pyplot
+    assert pyplot.gcf() is figure
+"""
+    environment = {**os.environ, "MPLBACKEND": "Agg"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_without_matplotlib_the_error_names_the_remedy(monkeypatch):

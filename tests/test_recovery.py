@@ -10,7 +10,7 @@ from safetensors import safe_open
 from typer.testing import CliRunner
 
 from sr_transformer.cli import app
-from sr_transformer.errors import CheckpointError, SearchInterruptedWarning
+from sr_transformer.errors import CheckpointError
 from sr_transformer.evaluation import recovery
 from sr_transformer.evaluation.card import BY_HAND, markdown_table, write_card
 from sr_transformer.evaluation.judging import holds_law
@@ -185,7 +185,7 @@ def test_an_interrupted_problem_ends_the_evaluation_and_is_not_written(
     read = NetworkSampler.read
     monkeypatch.setattr(NetworkSampler, "read", read_unless_second)
     settings = {"n_problems": 3, "draws": (2,), "device": "cpu", "out": tmp_path / "outcomes.jsonl"}
-    with pytest.raises(KeyboardInterrupt), pytest.warns(SearchInterruptedWarning):
+    with pytest.raises(KeyboardInterrupt):
         evaluate_recovery(checkpoint, **settings)
     (line,) = settings["out"].read_text().splitlines()
     assert json.loads(line)["problem"] == 0

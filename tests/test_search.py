@@ -12,12 +12,13 @@ import warnings
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from sr_transformer.engines.base import SearchResult, SearchTask, run_search
-from sr_transformer.engines.choose import resolve_engine
+from sr_transformer.engines.choose import resolve_engine, unusable_reasons
 from sr_transformer.engines.operon.engine import OperonEngine
 from sr_transformer.engines.pysr import engine as pysr_module
 from sr_transformer.engines.pysr.engine import PySREngine, is_pysr_regressor
@@ -100,6 +101,68 @@ def test_a_fresh_process_finds_out_that_pysr_cannot_run_and_prints_nothing():
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
     ).stdout
     assert output == "refused\n"  # and nothing else on standard output
+
+
+@pytest.fixture
+def julia_is_missing(monkeypatch):
+    """PySR is installed, and juliapkg answers that Julia is not, or cannot answer."""
+
+    def pretend(answer):
+        def resolve(*, dry_run):
+            assert dry_run  # nothing else may be asked of it
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        for name in ("PYTHON_JULIACALL_EXE", "PYTHON_JULIACALL_PROJECT"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("pysr", "juliacall"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.setitem(sys.modules, "juliapkg", SimpleNamespace(resolve=resolve))
+        monkeypatch.setattr(pysr_module, "find_spec", lambda name: object())
+
+    return pretend
+
+
+@pytest.mark.parametrize("answer", [False, PermissionError("read only")])
+def test_auto_never_downloads_julia_and_says_what_does(julia_is_missing, monkeypatch, answer):
+    julia_is_missing(answer)
+    monkeypatch.setattr(pysr_module, "_import_failure", lambda: pytest.fail("it was imported"))
+    monkeypatch.setattr(OperonEngine, "unusable_reason", lambda self: None)
+    with pytest.warns(EngineFallbackWarning, match='not installed yet.*python -c "import pysr"'):
+        assert resolve_engine("auto").name == "operon"
+    assert "not installed yet" in unusable_reasons()["pysr"]
+
+
+def test_auto_takes_a_pysr_whose_julia_is_there(julia_is_missing, monkeypatch):
+    monkeypatch.setattr(pysr_module, "_import_failure", lambda: None)
+    julia_is_missing(True)
+    assert resolve_engine("auto").name == "pysr"
+    julia_is_missing(False)  # and an own Julia, for which juliapkg is not asked
+    monkeypatch.setenv("PYTHON_JULIACALL_EXE", "julia")
+    monkeypatch.setenv("PYTHON_JULIACALL_PROJECT", "/project")
+    assert resolve_engine("auto").name == "pysr"
+
+
+class Offline:
+    """A finder by which importing PySR fails."""
+
+    @staticmethod
+    def find_spec(name, *_):
+        if name == "pysr":
+            raise OSError("no network")
+
+
+def test_pysr_by_name_says_that_it_downloads_before_it_does(julia_is_missing, monkeypatch, capsys):
+    julia_is_missing(False)
+    monkeypatch.setattr(sys, "meta_path", [Offline, *sys.meta_path])
+    pysr_module._import_failure.cache_clear()
+    try:
+        with pytest.raises(EngineUnavailableError, match="no network"):
+            resolve_engine("pysr")
+    finally:
+        pysr_module._import_failure.cache_clear()
+    assert "now installs Julia" in capsys.readouterr().err
 
 
 def test_failed_import_is_tried_once_a_process():

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import errno
+import math
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +24,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from sr_transformer.errors import CheckpointError
+from sr_transformer.errors import CheckpointError, DamagedStateWarning
 from sr_transformer.model.checkpoint import load_model, save_model
 from sr_transformer.model.transformer import PRESETS, Transformer
 from sr_transformer.model.vocabulary import Vocabulary
@@ -188,7 +192,7 @@ def test_training_lowers_the_loss_and_leaves_a_model_and_a_log(tmp_path):
     assert float(rows[-1]["learning_rate"]) == 0.0
     waits = [float(row["data_wait"]) for row in rows]
     assert all(0.0 <= wait <= 1.0 for wait in waits)
-    assert waits[0] > 0.5  # the worker had to start
+    assert waits[0] > 0.0  # the worker had to start
     assert seen[-1].finished
     assert seen[-1].fraction == 1.0
     model = load_model(path, "cpu")
@@ -264,6 +268,167 @@ def test_unknown_names_are_refused(tmp_path):
         train(tmp_path, "huge")
     with pytest.raises(CheckpointError, match="'auto', 'cpu' and 'cuda'"):
         train(tmp_path, "tiny", device="abacus")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"minutes": math.nan}, "minutes is nan; it must be above 0 and finite"),
+        ({"minutes": -1}, "minutes is -1; it must be above 0"),
+        ({"minutes": 0.0}, "minutes is 0.0; it must be above 0"),
+        ({"minutes": math.inf}, "minutes is inf; it must be above 0 and finite"),
+        ({"max_examples": 0}, "max_examples is 0; it must be at least 1"),
+        ({"workers": 0}, "workers is 0; it must be at least 1"),
+        ({"workers": -1}, "workers is -1; it must be at least 1"),
+        ({"processes": 0}, "processes is 0; it must be at least 1"),
+        ({"threads": 0}, "threads is 0; it must be at least 1"),
+        ({"seed": -1}, "seed is -1; it must be from 0 to 4294967295"),
+        ({"seed": 2**32}, "seed is 4294967296; it must be from 0"),
+        ({"learning_rate": math.nan}, "learning_rate is nan"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"warm_up": -1}, "warm_up is -1; it must be at least 0"),
+        ({"log_every": 0}, "log_every is 0"),
+        ({"validate_every": 0}, "validate_every is 0"),
+        ({"validation_examples": 0}, "validation_examples is 0"),
+        ({"checkpoint_seconds": math.nan}, "checkpoint_seconds is nan"),
+        ({"processes": 99, "device": "cuda"}, "99 processes need as many GPUs"),
+    ],
+)
+def test_numbers_that_are_not_allowed_are_refused_before_anything_starts(tmp_path, settings, words):
+    with pytest.raises(ValueError, match=words):
+        train(tmp_path / "run", **(QUICK | settings))
+    assert not (tmp_path / "run").exists()
+
+
+# --- what happens to a run's folder ---------------------------------------------------------------
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of 320 examples with its last two states."""
+    directory = tmp_path_factory.mktemp("finished")
+    train(directory, **QUICK, max_examples=160)
+    train(directory, **QUICK, max_examples=320)
+    return directory
+
+
+@pytest.fixture
+def torn(finished, tmp_path):
+    """A copy of that run."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def zeroed(content, place, n_bytes):
+    begin = int(place * (len(content) - n_bytes))
+    return content[:begin] + bytes(n_bytes) + content[begin + n_bytes :]
+
+
+def test_a_state_with_bytes_zeroed_or_cut_is_refused_or_the_same(finished, tmp_path):
+    content, path = (finished / "checkpoint.pt").read_bytes(), tmp_path / "checkpoint.pt"
+    sound = read_state(finished / "checkpoint.pt")
+    rng = np.random.default_rng(0)
+    n_refused = 0
+    for n_bytes in (1, 16, 512, 4096, 65_536):
+        for place in rng.uniform(size=4):
+            path.write_bytes(zeroed(content, place, n_bytes))
+            try:
+                found = read_state(path)
+            except CheckpointError:
+                n_refused += 1
+                continue
+            for part in ("model", "average"):  # the bytes were zero already, or padding
+                assert all(torch.equal(found[part][k], sound[part][k]) for k in sound[part])
+    assert n_refused > 12
+    for share in (0.0, 0.001, 0.5, 0.999999):
+        path.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            read_state(path)
+
+
+def test_a_state_with_weights_that_are_not_finite_is_refused(finished, tmp_path):
+    for part in ("model", "average"):
+        state = read_state(finished / "checkpoint.pt")
+        next(iter(state[part].values())).view(-1)[0] = torch.nan
+        torch.save(state, tmp_path / "nan.pt")
+        with pytest.raises(CheckpointError, match="nan or infinite"):
+            read_state(tmp_path / "nan.pt")
+
+
+def test_after_a_damaged_newest_state_the_one_before_it_is_used(torn):
+    newest, before = torn / "checkpoint.pt", torn / "checkpoint-before.pt"
+    step = read_state(before)["step"]
+    assert 0 < step < read_state(newest)["step"]
+    newest.write_bytes(zeroed(newest.read_bytes(), 0.5, 1000))
+    with pytest.warns(DamagedStateWarning, match=rf"checkpoint\.pt.*of step {step:,}"):
+        export(torn, torn / "copy.safetensors")
+    sound = before.read_bytes()
+    with pytest.warns(DamagedStateWarning):
+        path = train(torn, **QUICK, max_examples=320)
+    assert before.read_bytes() == sound  # the damaged one took no sound one's place
+    assert load_model(path, "cpu").metadata["examples_seen"] == 320
+    assert read_state(newest)["examples"] == 320
+
+
+def test_a_kill_between_the_two_steps_of_keeping_a_state_loses_no_run(torn):
+    (torn / "checkpoint.pt").rename(torn / "checkpoint-before.pt")
+    (torn / ".checkpoint.pt.1234").write_bytes(b"half")
+    with pytest.raises(CheckpointError, match="already holds a run"):
+        train(torn, **QUICK, resume=False)
+    assert train(torn, **QUICK, max_examples=320).name == "model.safetensors"
+    assert not (torn / ".checkpoint.pt.1234").exists()
+
+
+def test_two_damaged_states_or_a_damaged_one_from_before_the_cool_down_are_said(torn):
+    (torn / "before-cool-down.pt").write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match="cannot be given more without it"):
+        train(torn, **QUICK, max_examples=640)
+    for name in ("checkpoint.pt", "checkpoint-before.pt"):
+        (torn / name).write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt cannot be read.*begin again"):
+        train(torn, **QUICK, max_examples=640)
+
+
+def test_a_second_run_in_a_folder_is_refused_and_harms_nothing(tmp_path):
+    refused = []
+
+    def try_another(progress):
+        with pytest.raises(CheckpointError) as caught:
+            train(tmp_path, **QUICK, max_examples=32)
+        refused.append(str(caught.value))
+
+    path = train(tmp_path, **QUICK, max_examples=160, report=try_another)
+    assert len(refused) > 1
+    assert all(f"process {os.getpid()} on " in text for text in refused)
+    assert all(str(tmp_path) in text for text in refused)
+    assert load_model(path, "cpu").metadata["examples_seen"] == 160
+    assert [int(row["step"]) for row in read_log(tmp_path)] == [2, 4, 6, 8, 10, 10]
+
+
+def fail_from(monkeypatch, function, n_calls):
+    """Let the disk be full once a function of the system was called so many times."""
+    real, calls = getattr(os, function), []
+
+    def full(*arguments):
+        calls.append(arguments)
+        if len(calls) > n_calls:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments)
+
+    monkeypatch.setattr(os, function, full)
+
+
+@pytest.mark.parametrize("n_writes", [0, 1, 3, 8])
+def test_a_full_disk_ends_a_run_that_goes_on_when_there_is_room(torn, monkeypatch, n_writes):
+    before = torn / "before-cool-down.pt"
+    with monkeypatch.context() as context:
+        fail_from(context, "fsync", n_writes)
+        with pytest.raises(OSError, match=r"No space left on device; .*(as it was|complete)"):
+            train(torn, **QUICK, max_examples=480, checkpoint_seconds=0.0)
+    assert not [path.name for path in torn.iterdir() if path.name.startswith(".")]
+    # More time begins from before the cool-down.
+    assert read_state(torn / "checkpoint.pt")["step"] >= read_state(before)["step"]
+    load_model(torn / "model.safetensors", "cpu")
+    assert all(None not in row.values() for row in read_log(torn))
+    path = train(torn, **QUICK, max_examples=480)
+    assert load_model(path, "cpu").metadata["examples_seen"] == 480
 
 
 def test_exporting_where_there_is_no_run_is_refused(tmp_path):
@@ -426,6 +591,78 @@ def test_a_run_that_was_killed_ends_like_one_that_was_not(tmp_path, monkeypatch)
     assert 40 <= read_state(path)["step"] == last_step(torn) < 60
     assert not (torn / "model.safetensors").exists()
     assert_ends_like_one_that_was_not(torn, 960, monkeypatch)
+
+
+def test_ctrl_c_saves_a_run_and_ends_what_started_it(tmp_path):
+    def press(progress):
+        if progress.row["step"] == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="is saved after 96 examples and goes on"):
+        train(tmp_path, **QUICK, max_examples=960, report=press)
+    assert read_state(tmp_path / "checkpoint.pt")["step"] == 6
+    assert not (tmp_path / "model.safetensors").exists()
+    with pytest.raises(KeyboardInterrupt):  # it has measured nothing, and shows nothing
+        measure_speed("tiny", 60.0, device="cpu", data=pressed(DATA))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def pressed(data):
+    """Press Ctrl-C as soon as there are examples."""
+    threading.Timer(1.0, signal.raise_signal, [signal.SIGINT]).start()
+    return data
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path, monkeypatch):
+    def press_twice(self, batch):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("the step went on")
+
+    train(tmp_path, **QUICK, max_examples=32)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    monkeypatch.setattr(loop._Run, "learn", press_twice)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, **QUICK, max_examples=320)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def children_of(pid):
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            parent = (folder / "stat").read_text().rpartition(") ")[2].split()[1]
+            found += [int(folder.name)] * (parent == str(pid))
+    return found
+
+
+def is_running(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_data_workers_end_in_the_middle_of_a_chunk_when_their_trainer_is_killed():
+    code = """
+from sr_transformer.model.vocabulary import Vocabulary
+from sr_transformer.training.data import DataConfig, feed
+config = DataConfig(row_counts=(8,), row_weights=(1.0,), group_size=10**7, groups=1)
+next(feed(0, config, Vocabulary.of(), n_workers=2))  # takes hours
+"""
+    root = Path(__file__).parents[1]
+    with subprocess.Popen([sys.executable, "-c", code], cwd=root) as process:
+        while process.poll() is None and len(children_of(process.pid)) < 3:  # and a helper of them
+            time.sleep(0.05)
+        time.sleep(3.0)
+        workers = children_of(process.pid)
+        process.kill()
+    assert workers
+    killed_at = time.monotonic()
+    while any(map(is_running, workers)) and time.monotonic() - killed_at < 60.0:
+        time.sleep(0.01)
+    assert not any(map(is_running, workers))
 
 
 @pytest.mark.slow

@@ -19,6 +19,10 @@ KEYBOARD = "it was interrupted from the keyboard"
 """The interruption of a search that its user ended."""
 
 
+class SecondInterrupt(KeyboardInterrupt):
+    """Ctrl-C once more: whoever waits wants no formulas any more."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchTask:
     """One search: the table, what it starts from and what it may use.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sr_transformer.engines.base import SearchEngine, warn_user
@@ -10,14 +11,18 @@ from sr_transformer.engines.operon.engine import OperonEngine
 from sr_transformer.engines.pysr.engine import PySREngine, is_pysr_regressor
 from sr_transformer.errors import EngineFallbackWarning, EngineUnavailableError, shown
 
-ENGINES: dict[str, Callable[[], SearchEngine]] = {"pysr": PySREngine, "operon": OperonEngine}
-"""Every engine by name; ``"auto"`` takes the first one that can run."""
+ENGINES: dict[str, Callable[[], SearchEngine]] = {
+    "pysr": partial(PySREngine, downloads=False),
+    "operon": OperonEngine,
+}
+"""Every engine by name, none of which downloads anything; ``"auto"`` takes the first one that can
+run."""
 
 
 def unusable_reasons() -> dict[str, str | None]:
     """Why each engine cannot run here and what helps; ``None`` for one that can.
 
-    This starts Julia, where PySR is installed.
+    This starts Julia, where PySR and that are installed.
     """
     return {name: make().unusable_reason() for name, make in ENGINES.items()}
 
@@ -28,7 +33,8 @@ def resolve_engine(search: Any) -> SearchEngine | None:
     Parameters
     ----------
     search : {"auto", "pysr", "operon", "none"} or pysr.PySRRegressor
-        ``"auto"`` takes PySR where it can run, else Operon, else none.
+        ``"auto"`` takes PySR where it can run, else Operon, else none; it never waits for Julia
+        to be downloaded, as ``"pysr"`` does where that is needed.
 
     Returns
     -------
@@ -57,7 +63,8 @@ def resolve_engine(search: Any) -> SearchEngine | None:
     if search == "none":
         return None
     if search != "auto":
-        return _usable(ENGINES[search](), f"search={search!r}")
+        asked = PySREngine() if search == "pysr" else ENGINES[search]()
+        return _usable(asked, f"search={search!r}")
     reasons = []
     for name, make in ENGINES.items():
         engine = make()

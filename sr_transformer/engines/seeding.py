@@ -13,6 +13,7 @@ from sr_transformer.engines.base import (
     SearchEngine,
     SearchResult,
     SearchTask,
+    SecondInterrupt,
     run_search,
     warn_user,
 )
@@ -137,6 +138,11 @@ def seeded_search(
     -----
     SearchInterruptedWarning
         If the search was interrupted or failed.
+
+    Raises
+    ------
+    SecondInterrupt
+        From the keyboard, where that had ended the search already.
     """
     begun = clock.elapsed()
     guesses = [candidate.expression for candidate in pool.ladder(_N_GUESSES)]
@@ -159,6 +165,8 @@ def seeded_search(
                 expression = scaling.to_scaled_units(expression)
             found.append(Candidate(*refit(expression, rows), source=engine.name))
     except KeyboardInterrupt:
+        if result.interruption == KEYBOARD:
+            raise SecondInterrupt from None
         result = replace(result, interruption=KEYBOARD)
         warn_user("The fit was interrupted after its search.", SearchInterruptedWarning)
     if found and (task.X_units is not None or task.y_units is not None):

@@ -13,6 +13,7 @@ from sr_transformer.clock import Clock
 from sr_transformer.console import shown_fit
 from sr_transformer.engines.base import KEYBOARD
 from sr_transformer.engines.choose import resolve_engine
+from sr_transformer.estimators.callers import is_one_of_many
 from sr_transformer.estimators.checks import (
     check_parameters,
     check_table,
@@ -42,8 +43,9 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
     ----------
     search : {"auto", "pysr", "operon", "none"} or pysr.PySRRegressor, default="auto"
         The engine that goes on from the Transformer's formulas. ``"auto"`` takes PySR where it can
-        run, and else warns and takes Operon or, without that, none; ``"pysr"`` and ``"operon"``
-        raise instead; ``"none"`` is the Transformer alone. An own ``PySRRegressor`` is cloned and
+        run, and else, also where its Julia would have to be downloaded first, warns and takes
+        Operon or, without that, none; ``"pysr"``, which downloads it, and ``"operon"`` raise
+        instead; ``"none"`` is the Transformer alone. An own ``PySRRegressor`` is cloned and
         seeded; its operators, maxsize and other settings then replace those given here.
     binary_operators, unary_operators : sequence of str
         Operators that formulas may use, by PySR's names.
@@ -210,6 +212,17 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
             If ``search="auto"`` and PySR cannot run here.
         SearchInterruptedWarning
             If Ctrl-C ended the fit, or the engine failed; what was found until then is there.
+
+        Notes
+        -----
+        The first Ctrl-C ends the fit: what was found until then is finished within moments and
+        kept, and ``interrupted_`` is true. A second one does not wait for that: it raises
+        ``KeyboardInterrupt`` and leaves this object as it was, and so does the first one before
+        anything was found. Where the fit is one of many of a tool that would go on with the next,
+        which is where joblib or scikit-learn calls it (cross-validation, searches, ensembles; not
+        a pipeline, and not the last fit of a search), the first Ctrl-C raises, so that it ends the
+        tool. A loop of your own goes on after a fit that was interrupted, unless it looks at
+        ``interrupted_``.
         """
         refuse_arguments(unknown)
         checked = check_parameters(self)
@@ -228,6 +241,7 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
             not_run = "search='none'" if self.search == "none" else "no engine can run here"
             settings = Settings(**{each.name: checked[each.name] for each in fields(Settings)})
             outcomes: list[Outcome] = []
+            keep_found = not is_one_of_many()
             for output, target in enumerate(targets):
                 if several:
                     clock.say(f"output {output} of {len(targets)}")
@@ -243,11 +257,16 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
                 share = 1 / (len(targets) - output)
                 if any(outcome.interrupted for outcome in outcomes):
                     # Who pressed Ctrl-C waits for nothing more: the rest gets what is quick.
-                    engine, not_run, share = None, KEYBOARD, 0.0
+                    engine, not_run, share, keep_found = None, KEYBOARD, 0.0, False
                 part = clock.part(share)
-                outcomes.append(run(task, settings, sampler, engine, part, not_run=not_run))
-        self.timings_ = clock.timings | {"total": clock.elapsed()}
-        self._keep(outcomes, several)
+                outcomes.append(
+                    run(
+                        task, settings, sampler, engine, part, not_run=not_run,
+                        keep_found=keep_found,
+                    )
+                )  # fmt: skip
+            self.timings_ = clock.timings | {"total": clock.elapsed()}
+            self._keep(outcomes, several)
         return self
 
     def _sampler(self) -> NetworkSampler:

@@ -11,7 +11,8 @@ from rich.table import Table
 from sr_transformer.evaluation.measuring import table_of_numbers
 from sr_transformer.evaluation.recovery import COLUMNS, Evaluation, Row
 from sr_transformer.expression.language import ARITHMETIC, DEFAULT_BINARY, DEFAULT_UNARY
-from sr_transformer.model.checkpoint import LoadedModel, write_atomically
+from sr_transformer.files import write_atomically
+from sr_transformer.model.checkpoint import LoadedModel
 from sr_transformer.model.statistics import statistics_sizes
 from sr_transformer.prior.holdout import held_out_suites
 
@@ -62,7 +63,7 @@ def write_card(path: Path, model: LoadedModel, evaluation: Evaluation) -> None:
     if path.is_file():
         kept = path.read_text(encoding="utf-8").partition(BY_HAND)[2]
     text = f"{_card(model, evaluation)}\n{BY_HAND}{kept or chr(10)}"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_atomically(path, text.encode())
 
 
 def _card(model: LoadedModel, evaluation: Evaluation) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from sr_transformer.evaluation.methods import Ours
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import ARITHMETIC
+from sr_transformer.limits import check_seed, check_whole
 from sr_transformer.prior import ExampleStream
 from sr_transformer.proposal.fit import Fitter
 from sr_transformer.table.table import Table
@@ -38,11 +39,14 @@ def measure_fit(n_candidates: int = 256, seed: int = 0) -> FitSpeed:
         Formulas that the Transformer draws.
     seed : int, default=0
         Of the table, the fit and the formulas.
+
+    Raises
+    ------
+    ValueError
+        If a number is not allowed.
     """
-    if n_candidates < 1 or seed < 0:
-        raise ValueError(
-            f"candidates is {n_candidates} and seed {seed}; they must be at least 1 and 0."
-        )
+    check_whole("candidates", n_candidates)
+    check_seed(seed)
     rng = np.random.default_rng(seed)
     X = rng.uniform(0.5, 3.0, (N_ROWS, N_COLUMNS))
     y = 2.5 * X[:, 0] * np.exp(-0.7 * X[:, 1]) + np.sin(1.3 * X[:, 2])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
+
+from sr_transformer.files import append_line
 
 Record = dict[str, Any]
 
@@ -54,10 +55,7 @@ def read_records(path: Path, key: Callable[[Record], Hashable], kind: str) -> li
 
 def append_record(path: Path, record: Record) -> None:
     """Write one more line, and see to it that it is on the disk."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append_line(path, json.dumps(record))
 
 
 def table_of_numbers(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:

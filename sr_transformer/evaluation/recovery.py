@@ -31,6 +31,7 @@ from sr_transformer.evaluation.judging import holds_law
 from sr_transformer.evaluation.measuring import Record, append_record, progress_bar, read_records
 from sr_transformer.evaluation.problems import Problem
 from sr_transformer.expression.language import ARITHMETIC
+from sr_transformer.limits import check_positive, check_whole
 from sr_transformer.model.checkpoint import load_model, weights_hash
 from sr_transformer.pipeline import Settings, Task, run
 from sr_transformer.prior.stream import Example, ExampleStream, PriorConfig
@@ -154,17 +155,19 @@ def evaluate_recovery(
     ------
     ValueError
         If a number is out of range, or ``out`` is a file of something else.
+    OSError
+        If ``out`` cannot be written, or the disk is full: what it holds is complete.
     CheckpointError
         If the model cannot be loaded.
     KeyboardInterrupt
         From the keyboard; the problem that it cut short has no outcome.
     """
-    if n_problems < 1:
-        raise ValueError(f"the number of problems is {n_problems}; it must be at least 1.")
+    check_whole("the number of problems", n_problems)
+    check_whole("the number of processes", n_jobs)
     if not draws or list(draws) != sorted({n for n in draws if n >= 1}):
         raise ValueError(f"the numbers of draws are {draws}; they must ascend from at least 1.")
-    if seconds is not None and not seconds > 0:
-        raise ValueError(f"the time limit is {seconds} s; it must be above 0.")
+    if seconds is not None:
+        check_positive("the time limit in seconds", seconds)
     model = load_model(checkpoint, device)
     deadline = np.inf if seconds is None else time.monotonic() + seconds
     measured = {"model": weights_hash(model.path), "version": __version__}
@@ -296,9 +299,7 @@ def _draws_needed(
             n_candidates=total - drawn,
             random_state=np.random.RandomState([PROBLEMS, index, total]),
         )
-        outcome = run(task, settings, sampler, None, Clock())
-        if outcome.interrupted:
-            raise KeyboardInterrupt
+        outcome = run(task, settings, sampler, None, Clock(), keep_found=False)
         best = outcome.pool.ladder(_JUDGED)
         if holds_law([outcome.scaling.to_user_units(c.expression) for c in best], problem):
             return total

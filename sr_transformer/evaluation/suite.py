@@ -19,8 +19,9 @@ from sr_transformer.evaluation.measuring import (
     read_records,
     table_of_numbers,
 )
-from sr_transformer.evaluation.methods import Method, find_method
+from sr_transformer.evaluation.methods import METHODS, Method, find_method
 from sr_transformer.evaluation.problems import Law, read_catalogue
+from sr_transformer.limits import check_positive, check_seed, check_whole
 
 Result = dict[str, Any]
 
@@ -37,14 +38,10 @@ class Settings:
     seed: int = 0  # of the tables and of the methods
 
     def __post_init__(self) -> None:
-        if not self.seconds > 0:
-            raise ValueError(f"seconds is {self.seconds}; it must be above 0.")
-        if self.rows < 2:
-            raise ValueError(f"rows is {self.rows}; it must be at least 2.")
-        if not self.noise >= 0:
-            raise ValueError(f"noise is {self.noise}; it must not be negative.")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; it must not be negative.")
+        check_positive("seconds", self.seconds)
+        check_whole("rows", self.rows, 2)
+        check_positive("noise", self.noise, or_zero=True)
+        check_seed(self.seed)
 
 
 def run(
@@ -88,10 +85,16 @@ def run(
     UnknownMethodError
         If there is no such method.
     ValueError
-        If ``out`` is a file of something else.
+        If ``out`` is a file of something else, no method is named, or the limit is below 1.
+    OSError
+        If ``out`` cannot be written, or the disk is full: what it holds is complete.
     KeyboardInterrupt
         From the keyboard, also where it cut a fit short: that fit is not a result.
     """
+    if limit is not None:
+        check_whole("limit", limit)
+    if not methods:
+        raise ValueError(f"no method is named; there are {', '.join(METHODS)}.")
     laws = [law for path in catalogues for law in read_catalogue(path)[:limit]]
     usable = _usable([find_method(name) for name in dict.fromkeys(methods)], console)
     out = Path(out)
@@ -123,8 +126,6 @@ def run_one(law: Law, method: Method, settings: Settings) -> Result:
     try:
         answer = method.fit(problem.X, problem.y, seconds=settings.seconds, seed=settings.seed)
         elapsed = time.perf_counter() - started
-        if answer.interrupted:
-            raise KeyboardInterrupt
         unexplained = fraction_unexplained(answer.predict(problem.X_unseen), problem)
         recovered = unexplained <= RECOVERED_BELOW
         if problem.noisy:

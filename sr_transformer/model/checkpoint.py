@@ -6,7 +6,6 @@ import datetime
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import resources
@@ -15,9 +14,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
+from torch import Tensor
 
 from sr_transformer.errors import CheckpointError, shown
+from sr_transformer.files import write_atomically
 from sr_transformer.model.transformer import ModelConfig, Transformer
 from sr_transformer.model.vocabulary import Vocabulary
 
@@ -40,7 +41,7 @@ class LoadedModel:
     metadata : dict
         ``preset``, ``config`` (sizes), ``tokens``, ``vocabulary_hash``, ``columns`` and ``rows``
         (most that the network was made to read), ``examples_seen``, ``prior_version``,
-        ``validation``, ``date``, ``licence``, ``format_version``.
+        ``validation``, ``date``, ``licence``, ``format_version``, ``checksum`` (of the weights).
     path : Path
     """
 
@@ -53,22 +54,6 @@ class LoadedModel:
     def device(self) -> torch.device:
         """Where the network's weights lie."""
         return self.network.head.weight.device
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then put it in place in one step.
-
-    Whoever reads ``path`` sees the old file or the whole new one, even after a power failure.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_model(
@@ -100,8 +85,9 @@ def save_model(
         "format_version": FORMAT_VERSION,
     }
     tensors = {name: t.half().contiguous().cpu() for name, t in network.state_dict().items()}
+    metadata["checksum"] = _checksum(tensors)
     text = {key: json.dumps(value) for key, value in metadata.items()}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=text))
+    write_atomically(path, save(tensors, metadata=text))
 
 
 def embedded_checkpoints() -> dict[str, dict[str, Any]]:
@@ -137,6 +123,14 @@ def checkpoint_path(checkpoint: str | Path = "default") -> Path:
 def weights_hash(path: Path) -> str:
     """Short hash of a checkpoint, by which measurements say what was measured."""
     return hashlib.blake2s(path.read_bytes(), digest_size=4).hexdigest()
+
+
+def _checksum(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.blake2s()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_model(checkpoint: str | Path = "default", device: str = "auto") -> LoadedModel:
@@ -189,7 +183,7 @@ def _load(path: Path, device: str, _modified: int) -> LoadedModel:
     try:
         with safe_open(path, framework="pt") as file:
             texts = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} cannot be read as safetensors ({error}); {damaged}"
@@ -213,10 +207,14 @@ def _load(path: Path, device: str, _modified: int) -> LoadedModel:
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise CheckpointError(f"{path} holds nan or infinite weights in {name}; {damaged}")
+    # Those that came with the package are checked as whole files.
+    if "checksum" in metadata and metadata["checksum"] != _checksum(tensors):
+        raise CheckpointError(f"the weights in {path} are not those that were written; {damaged}")
     vocabulary = Vocabulary(metadata["tokens"])
     try:
         sizes = {"n_tokens": len(vocabulary), "n_columns": metadata["columns"]}
-        network = Transformer.holding(ModelConfig(**metadata["config"], **sizes), tensors)
+        weights = {name: tensor.float() for name, tensor in tensors.items()}
+        network = Transformer.holding(ModelConfig(**metadata["config"], **sizes), weights)
     except (TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"the weights in {path} do not fit the sizes in its metadata: {error}"

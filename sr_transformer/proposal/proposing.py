@@ -203,11 +203,15 @@ class Proposing:
         seen |= new
         return formulas, len(new)
 
-    def polish(self) -> None:
-        """Fit the constants of the best anew, on up to 20,000 rows, and of the front on all."""
+    def polish(self, seconds: float = np.inf) -> None:
+        """Fit the constants of the best anew, on up to 20,000 rows, and of the front on all.
+
+        It takes no more than some seconds, and ends with the time of the fit.
+        """
         with self.clock.measure("polish"):
             rows = self.table.sample(_POLISH_ROWS, self.random_state)
-            polish(self.pool, self.table, rows, self.fitter.deadline)
+            deadline = min(self.fitter.deadline, time.perf_counter() + seconds)
+            polish(self.pool, self.table, rows, deadline)
 
 
 @lru_cache(maxsize=256)

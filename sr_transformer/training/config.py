@@ -73,18 +73,24 @@ class Progress(NamedTuple):
     finished: bool
 
 
-def accelerator_of(device: str) -> str:
+def accelerator_of(device: str, processes: int | None = None) -> str:
     """Fabric's name of the accelerator for ``auto``, ``cpu`` or ``cuda``.
 
     Raises
     ------
     CheckpointError
-        If the device is none of these.
+        If the device is none of these, or there are not as many GPUs as processes.
     """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device not in ("cpu", "cuda"):
+    if device not in ("auto", "cpu", "cuda"):
         raise CheckpointError(f"device is {device!r}; training knows 'auto', 'cpu' and 'cuda'.")
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        device = "cuda" if n_gpus else "cpu"
+    if device == "cuda" and n_gpus < (processes or 1):
+        raise CheckpointError(
+            f"{processes or 1} processes need as many GPUs, and there are {n_gpus}; take fewer, or "
+            "device 'cpu'."
+        )
     return device
 
 

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -196,6 +197,9 @@ def _work(
     vocabulary: Vocabulary, n_ranks: int,
 ) -> None:  # fmt: skip
     """Make the chunks of one worker; sending waits until the last one was taken."""
+    # A killed trainer ends nothing, and would be missed only when the next chunk is made.
+    trainer = multiprocessing.parent_process()
+    threading.Thread(target=_end_after, args=(trainer,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer ends its workers itself
     if hasattr(os, "nice"):
         os.nice(5)
@@ -206,3 +210,9 @@ def _work(
         return  # the trainer is gone
     except Exception:
         connection.send(traceback.format_exc())
+
+
+def _end_after(process: BaseProcess) -> None:
+    """End this process as soon as another one has ended."""
+    process.join()
+    os._exit(1)

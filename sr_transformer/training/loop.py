@@ -4,6 +4,8 @@ A run lives in one directory:
 
 ``checkpoint.pt``
     Weights, optimizer, averaged weights, counters and schedule; written every 45 s.
+``checkpoint-before.pt``
+    The one before it, from which the run goes on where the newest one is damaged.
 ``before-cool-down.pt``
     The same, as it was when the cool-down began: a finished run that is given more time continues
     from here.
@@ -13,6 +15,8 @@ A run lives in one directory:
     The model itself (averaged weights), once the run has finished.
 ``cool-down``
     Create a file of this name to ask a running process for its cool-down.
+``lock``
+    Held by the process that trains here, which it names; it means nothing while nobody holds it.
 """
 
 from __future__ import annotations
@@ -32,7 +36,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from sr_transformer.errors import CheckpointError
-from sr_transformer.model.checkpoint import LoadedModel, write_atomically
+from sr_transformer.limits import check_positive, check_seed, check_whole
+from sr_transformer.model.checkpoint import LoadedModel
 from sr_transformer.model.transformer import PRESETS, Transformer
 from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.prior.stream import PRIOR_VERSION
@@ -47,7 +52,15 @@ from sr_transformer.training.config import (
 from sr_transformer.training.data import Batch, DataConfig, feed, validation_batches
 from sr_transformer.training.objective import Objective, to_tensors, validate
 from sr_transformer.training.schedule import Schedule
-from sr_transformer.training.state import Log, export, first_model, read_state
+from sr_transformer.training.state import (
+    Log,
+    States,
+    export,
+    first_model,
+    read_state,
+    run_of_this_process,
+    write_state,
+)
 
 _EMA_DECAY = 0.999
 
@@ -63,12 +76,21 @@ def _threads_as_before() -> Iterator[None]:
 
 @contextmanager
 def _stop_requests() -> Iterator[list[int]]:
-    """Collect SIGTERM and Ctrl-C, which end the loop after the current step, not in its middle."""
+    """Collect SIGTERM and Ctrl-C, which end the loop after the current step, not in its middle.
+
+    A second Ctrl-C does not wait for that.
+    """
     requests: list[int] = []
     before: dict[int, Any] = {}
+
+    def note(number: int, _: Any) -> None:
+        if number == signal.SIGINT and number in requests:
+            raise KeyboardInterrupt
+        requests.append(number)
+
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
-            before[number] = signal.signal(number, lambda found, _: requests.append(found))
+            before[number] = signal.signal(number, note)
     try:
         yield requests
     finally:
@@ -155,25 +177,74 @@ def train(
     Raises
     ------
     CheckpointError
-        If the directory holds a run of another preset or vocabulary, or any run and ``resume`` is
-        false or ``start_from`` is given, or if the model to start from does not fit.
+        If another process is training in the directory, if that holds a run of another preset or
+        vocabulary, or a damaged one, or any run and ``resume`` is false or ``start_from`` is given,
+        or if the model to start from does not fit.
+    ValueError, TypeError
+        If a number is not allowed; nothing has begun then.
+    OSError
+        If the directory cannot be written, or the disk is full: the last checkpoint is as it was.
+    KeyboardInterrupt
+        From the keyboard, once the checkpoint is written; a second one does not wait for that.
+
+    Warns
+    -----
+    DamagedStateWarning
+        If the newest checkpoint is damaged, and the run goes on from the one before it.
     """
     if preset not in PRESETS:
         raise CheckpointError(f"no preset {preset!r}; known are {', '.join(PRESETS)}.")
+    check_positive("minutes", minutes)
+    for name, value in {
+        "max_examples": max_examples, "processes": processes, "threads": threads,
+    }.items():  # fmt: skip
+        if value is not None:
+            check_whole(name, value)
+    check_whole("workers", workers)
+    check_seed(seed)
+    if learning_rate is not None:
+        check_positive("learning_rate", learning_rate)
+    check_whole("warm_up", warm_up, 0)
+    for name, value in {
+        "log_every": log_every, "validate_every": validate_every,
+        "validation_examples": validation_examples,
+    }.items():  # fmt: skip
+        check_whole(name, value)
+    check_positive("checkpoint_seconds", checkpoint_seconds, or_zero=True, or_infinite=True)
+    accelerator = accelerator_of(device, processes)
     start = None if start_from is None else first_model(start_from, preset)
     config = TrainingConfig(
         preset=preset,
         seed=seed,
         learning_rate=learning_rate or LEARNING_RATE[preset],
         warm_up=warm_up,
-        data=data or default_data(accelerator_of(device), processes or 1),
+        data=data or default_data(accelerator, processes or 1),
         examples_before=0 if start is None else start.metadata["examples_seen"],
         tokens=(Vocabulary.of() if start is None else start.vocabulary).tokens,
     )
     if threads is not None:
         torch.set_num_threads(threads)
-    run = _Run(Path(directory), config, device, processes, resume, start)
-    run.plan(minutes, max_examples, cool_down)
+    with run_of_this_process(Path(directory)):
+        run = _Run(Path(directory), config, device, processes, resume, start)
+        run.plan(minutes, max_examples, cool_down)
+        return _learn(
+            run, workers=workers, log_every=log_every, validate_every=validate_every,
+            validation_examples=validation_examples, checkpoint_seconds=checkpoint_seconds,
+            report=report,
+        )  # fmt: skip
+
+
+def _learn(
+    run: _Run,
+    *,
+    workers: int,
+    log_every: int,
+    validate_every: int,
+    validation_examples: int,
+    checkpoint_seconds: float,
+    report: Callable[[Progress], None] | None,
+) -> Path:
+    """Take step after step until the run has finished or is to stop; see :func:`train`."""
     fabric, data = run.fabric, run.config.data
     first = fabric.is_global_zero
     if first:
@@ -197,7 +268,7 @@ def train(
             # The clock, a request file and signals are seen by one rank; all must act alike.
             run.seconds = fabric.broadcast(time.monotonic() - started)
             if fabric.broadcast(run.cool_down_is_wanted()):
-                run.save(run.before_cool_down)
+                run.save_before_cool_down()
                 run.schedule.begin_cool_down(run.progress)
             finished = run.schedule.is_finished(run.progress)
             if finished or fabric.broadcast(bool(stop)):
@@ -215,15 +286,20 @@ def train(
                     write(row)
                 run.begin_row()
             if time.monotonic() - saved_at > checkpoint_seconds:
-                run.save(run.checkpoint)
+                run.save()
                 saved_at = time.monotonic()
     if first and finished:
         row = run.row() | run.validate(held_out)
-    run.save(run.checkpoint)
+    run.save()
     if not first:
         raise SystemExit(0)  # this process was started to help the first one, nothing else
+    if not finished and signal.SIGINT in stop:
+        raise KeyboardInterrupt(
+            f"the run at {run.directory} is saved after {run.examples:,} examples and goes on when "
+            "it is started again"
+        )
     if not finished:
-        return run.checkpoint
+        return run.states.newest
     path = export(run.directory, run.directory / "model.safetensors")
     write(row)
     return path
@@ -244,11 +320,10 @@ class _Run:
         resume: bool, start: LoadedModel | None,
     ) -> None:  # fmt: skip
         self.directory = directory
-        directory.mkdir(parents=True, exist_ok=True)
-        self.checkpoint = directory / "checkpoint.pt"
+        self.states = States(directory)
         self.before_cool_down = directory / "before-cool-down.pt"
         saved: dict[str, Any] = {}
-        if self.checkpoint.is_file():
+        if self.states.exist():
             if not resume:
                 raise CheckpointError(
                     f"{directory} already holds a run; resume it or choose another directory."
@@ -258,7 +333,7 @@ class _Run:
                     f"{directory} already holds a run, which goes on without start_from; to begin "
                     "one from a model, choose another directory."
                 )
-            saved = read_state(self.checkpoint)
+            saved = self.states.read()
             if saved["config"].preset != config.preset:
                 raise CheckpointError(
                     f"the run at {directory} is of preset {saved['config'].preset!r}, not "
@@ -325,11 +400,18 @@ class _Run:
             self.config = replace(self.config, data=data)
             self.batches = -(-used // now) * data.batches_per_chunk
 
-    def save(self, path: Path) -> None:
+    def save(self) -> None:
         """Write all that the run needs to go on, in its first process."""
-        if not self.fabric.is_global_zero:
-            return
-        state = {name: getattr(self, name) for name in self._KEPT} | {
+        if self.fabric.is_global_zero:
+            self.states.write(self._state())
+
+    def save_before_cool_down(self) -> None:
+        """Write it to where more time for a finished run begins, in its first process."""
+        if self.fabric.is_global_zero:
+            write_state(self.before_cool_down, self._state())
+
+    def _state(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._KEPT} | {
             "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.module.state_dict(),
@@ -341,7 +423,6 @@ class _Run:
             "vocabulary_hash": self.vocabulary.hash,
             "prior_version": PRIOR_VERSION,
         }
-        write_atomically(path, lambda temporary: torch.save(state, temporary))
 
     # --- plan -------------------------------------------------------------------------------------
     def plan(self, minutes: float, max_examples: int | None, cool_down: bool) -> None:
@@ -352,7 +433,13 @@ class _Run:
         until = self.cool_down.get("cool_down_until")
         if until is not None and not cool_down and (unit != self.unit or end > until):
             # More time than the cool-down was planned for: it is undone.
-            self._restore(read_state(self.before_cool_down))
+            try:
+                self._restore(read_state(self.before_cool_down))
+            except CheckpointError as error:
+                raise CheckpointError(
+                    f"{error} The run has cooled down and cannot be given more without it; begin a "
+                    "new one in another directory with start_from."
+                ) from error
             self.cool_down = {}
         self.unit = unit
         peak, warm_up = self.config.learning_rate, self.config.warm_up

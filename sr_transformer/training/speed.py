@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sr_transformer.limits import check_positive
 from sr_transformer.model.vocabulary import Vocabulary
 from sr_transformer.training.config import Progress, accelerator_of, default_data
 from sr_transformer.training.data import DataConfig, make_chunk
@@ -51,11 +53,10 @@ def measure_speed(
 
     Raises
     ------
-    ValueError
-        If ``seconds`` is not above 0.
+    ValueError, TypeError
+        If a number is not allowed.
     """
-    if not seconds > 0:
-        raise ValueError(f"seconds is {seconds}; it must be above 0.")
+    check_positive("seconds", seconds)
     rows: list[dict[str, float]] = []
     # Further processes of a distributed run come here, too, and end in ``train``.
     with TemporaryDirectory(prefix="sr-transformer-") as name:
@@ -69,11 +70,13 @@ def measure_speed(
             if len(rows) > 2 and passed >= seconds * (1.0 - _GENERATOR_SHARE):
                 (folder / "cool-down").touch()
 
-        train(
+        written = train(
             folder, preset, minutes=24 * 60, processes=processes, threads=threads,
             workers=workers, device=device, data=data, log_every=5, validate_every=10**9,
             validation_examples=8, checkpoint_seconds=float("inf"), report=watch,
         )  # fmt: skip
+        if written.name != "model.safetensors":
+            raise SystemExit(128 + signal.SIGTERM)  # it was asked to end before it had measured
     passed = np.diff([row["seconds"] for row in rows])  # without the first row: it holds the start
     trained = (rows[-1]["examples"] - rows[0]["examples"]) / passed.sum()
     data_wait = np.average([row["data_wait"] for row in rows[1:]], weights=passed)

@@ -100,6 +100,8 @@ class OperonEngine:
             finally:
                 process.kill()
                 process.wait()
+                with suppress(OSError):  # what it did not read
+                    process.stdin.close()
         return replace(last, interruption=interruption, start_seconds=searching - begun)
 
 
@@ -145,8 +147,10 @@ def _messages(process: subprocess.Popen[bytes], task: SearchTask) -> Iterator[tu
 
 
 def _hand_over(stream: IO[bytes], task: SearchTask) -> None:
-    with suppress(OSError), stream:  # it ended: what it said until then is received
+    # It stays open: the other process ends when it is closed, as it is where this one is killed.
+    with suppress(OSError, ValueError):  # it ended: what it said until then is received
         pickle.dump(task, stream)
+        stream.flush()
 
 
 def _receive(stream: IO[bytes], messages: Queue[tuple[str, Any]]) -> None:

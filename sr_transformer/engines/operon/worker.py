@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -267,9 +268,16 @@ def main() -> None:
 
     send("started")
     task: SearchTask = pickle.load(sys.stdin.buffer)
+    Thread(target=_end_with_the_caller, daemon=True).start()
     try:
         search(task, lambda result: send("front", result))
     except Exception as error:
         send("failed", f"it failed with {describe(error)}")
     else:
         send("finished")
+
+
+def _end_with_the_caller() -> None:
+    """End this process when the other end of standard input is closed: the caller was killed."""
+    os.read(0, 1)
+    os._exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -54,6 +55,20 @@ def is_pysr_regressor(value: Any) -> bool:
     )
 
 
+def _is_installed_on_import() -> bool:
+    """Whether ``import pysr`` would download Julia or its packages; found out without Julia."""
+    if not sys.modules.keys().isdisjoint({"pysr", "juliacall"}) or find_spec("pysr") is None:
+        return False
+    if os.environ.get("PYTHON_JULIACALL_EXE") and os.environ.get("PYTHON_JULIACALL_PROJECT"):
+        return False  # an own Julia: juliapkg is not asked
+    try:
+        import juliapkg
+
+        return not juliapkg.resolve(dry_run=True)
+    except Exception:  # it cannot be told, and the import would say why
+        return True
+
+
 @lru_cache(maxsize=1)
 def _import_failure() -> str | None:
     """Why ``import pysr`` fails and what to do; tried once a process.
@@ -63,6 +78,11 @@ def _import_failure() -> str | None:
     """
     if "pysr" not in sys.modules and find_spec("pysr") is None:
         return 'PySR is not installed. Install it with: pip install "pysr>=2.0,<3".'
+    if _is_installed_on_import():
+        print(
+            "sr-transformer: PySR now installs Julia and its packages, once; this takes minutes.",
+            file=sys.stderr,
+        )
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
         try:
@@ -100,6 +120,9 @@ class PySREngine:
     regressor : pysr.PySRRegressor or None
         The user's own configuration: it is cloned, never changed, and its operators, size limit,
         constraints and other settings rule. ``None`` builds one from the task.
+    downloads : bool, default=True
+        Whether Julia and its packages may be downloaded where they are not there yet. Without
+        that, PySR is then one that cannot run.
 
     Raises
     ------
@@ -116,8 +139,9 @@ class PySREngine:
 
     name = "pysr"
 
-    def __init__(self, regressor: Any = None) -> None:
+    def __init__(self, regressor: Any = None, *, downloads: bool = True) -> None:
         self._own = regressor
+        self._downloads = downloads
         self.scaled = True
         self.operators: frozenset[str] | None = None
         self.maxsize: int | None = None
@@ -131,6 +155,11 @@ class PySREngine:
         """Why PySR cannot run here and what helps; ``None`` where it can."""
         if self._own is not None:
             return _missing_guesses(type(self._own))
+        if not self._downloads and _is_installed_on_import():
+            return (
+                "PySR's Julia is not installed yet. Install it once, which takes minutes, with: "
+                'python -c "import pysr".'
+            )
         return _import_failure()
 
     def admits(self, expression: Expression) -> bool:

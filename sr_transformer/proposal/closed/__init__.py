@@ -38,7 +38,7 @@ def closed_form_candidates(
     operators: frozenset[str],
     maxsize: int,
     deadline: float = np.inf,
-) -> list[Candidate]:
+) -> Iterator[Candidate]:
     """Let the closed-form proposers among ``proposers`` write formulas for a table.
 
     Parameters
@@ -53,25 +53,28 @@ def closed_form_candidates(
     deadline : float
         Value of ``time.perf_counter()`` after which no further proposer starts.
 
-    Returns
-    -------
-    list of Candidate
-        With finite losses; none twice from the same proposer.
+    Yields
+    ------
+    Candidate
+        With a finite loss; none twice from the same proposer. What a proposer has found when it is
+        interrupted from the keyboard comes before the interruption.
     """
     bench = Bench(table, columns, operators, maxsize)
-    candidates: list[Candidate] = []
     for name, family in FAMILIES.items():
         if name not in proposers or time.perf_counter() > deadline:
             continue
         best: dict[tuple[str, ...], Candidate] = {}
-        with np.errstate(all="ignore"):
-            for formula, loss in family(bench):
-                if formula.symbols not in best or loss < best[formula.symbols].loss:
-                    best[formula.symbols] = Candidate(formula, loss, name)
-        candidates += best.values()
-        if any(is_settled(candidate, table) for candidate in candidates):
+        try:
+            with np.errstate(all="ignore"):
+                for formula, loss in family(bench):
+                    if formula.symbols not in best or loss < best[formula.symbols].loss:
+                        best[formula.symbols] = Candidate(formula, loss, name)
+        except KeyboardInterrupt:
+            yield from best.values()
+            raise
+        yield from best.values()
+        if any(is_settled(candidate, table) for candidate in best.values()):
             break
-    return candidates
 
 
 def is_settled(candidate: Candidate, table: Table) -> bool:
