@@ -24,12 +24,18 @@ from sr_transformer.engines.base import (
 from sr_transformer.engines.seeding import SeedingReport, seeded_search
 from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.front.description_length import Sample
-from sr_transformer.front.finish import bring_to_users_units, most_finished, simplify_constants
+from sr_transformer.front.finish import (
+    bring_to_users_units,
+    finishing_seconds,
+    most_finished,
+    simplify_constants,
+)
 from sr_transformer.front.hall_of_fame import HallOfFame
-from sr_transformer.front.pool import Pool
+from sr_transformer.front.pool import Candidate, Pool
 from sr_transformer.proposal.draw import Sampler
+from sr_transformer.proposal.fit import refit_on_all_rows
 from sr_transformer.proposal.proposers import PROPOSERS
-from sr_transformer.proposal.proposing import Proposing
+from sr_transformer.proposal.proposing import FIT_ROWS, Proposing
 from sr_transformer.table.scaling import Scaling
 from sr_transformer.table.table import Table
 
@@ -37,6 +43,11 @@ from sr_transformer.table.table import Table
 # cores, PySR recovered 39 so; with .3 and no more than 256 draws 35, without formulas to start from
 # 19. Proposing alone, for all of the time, recovered 42.
 _PROPOSAL_SHARE = 0.5
+
+# Largest share of the time that is kept for finishing what was found, and the shares of what is
+# then left in which constants are fitted to all rows, and formulas brought to the user's units.
+_FINISHING_SHARE = 0.35
+_REFIT_SHARE, _UNITS_SHARE = 0.5, 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,11 +180,16 @@ def run(
     random_state = check_random_state(settings.random_state)
     pool = Pool(table.exact)
     begun = clock.used()
+    # Finishing comes last, and is what makes the constants those of all rows: its time is kept.
+    finishing = 0.0
+    if (left := clock.left()) is not None:
+        finishing = min(_FINISHING_SHARE * left, finishing_seconds(table))
+    finding = clock.earlier(finishing)
     proposing = Proposing(
         pool, table, sampler=sampler, operators=task.operators, maxsize=task.maxsize,
         proposers=settings.proposers, n_candidates=settings.n_candidates,
         temperature=settings.temperature, random_state=random_state, n_jobs=settings.n_jobs,
-        clock=clock if engine is None else clock.part(_PROPOSAL_SHARE),
+        clock=finding if engine is None else finding.part(_PROPOSAL_SHARE),
     )  # fmt: skip
     result = SearchResult()
     report = SeedingReport(engine=None, not_run=not_run)
@@ -190,7 +206,7 @@ def run(
                 clock.say(f"searching with {engine.name}")
                 searched = _search_task(task, table, engine, settings, random_state)
                 as_given = scaling if searched.X is task.table.X else None
-                result, report = seeded_search(engine, pool, table, searched, as_given, clock)
+                result, report = seeded_search(engine, pool, table, searched, as_given, finding)
                 report = replace(report, seconds=seconds | report.seconds)
                 interrupted = result.interruption == KEYBOARD
             else:
@@ -206,7 +222,7 @@ def run(
         loss_floor=table.exact, loss_exponent=scaling.y_exponent,
     )  # fmt: skip
     with clock.measure("select"):
-        interrupted |= _finish(hall, pool, task, scaling)
+        interrupted |= _finish(hall, pool, table, task, scaling, clock)
     clock.say(f"{len(hall)} formulas; {report!r}")
     is_found = engine is not None and any(c.source == engine.name for c in hall)
     return Outcome(
@@ -261,17 +277,36 @@ def _search_task(
     )
 
 
-def _finish(hall: HallOfFame, pool: Pool, task: Task, scaling: Scaling) -> bool:
-    """Bring the pool to the user's units; whether Ctrl-C ended it with the front as it was."""
+def _finish(
+    hall: HallOfFame, pool: Pool, scaled: Table, task: Task, scaling: Scaling, clock: Clock
+) -> bool:
+    """Bring the pool to the user's units; whether Ctrl-C ended it with the front as it was.
+
+    What is selected while the constants are those of a sample of the rows is the first to be fitted
+    to all of them, and to be brought over: in little time there are fewer formulas, not worse ones.
+    """
     table = task.table.in_units_of(scaling.y_exponent)
     try:
-        bring_to_users_units(hall, pool.ladder(most_finished(table)), table, scaling)
-        simplify_constants(hall, table, has_units=task.has_units)
+        if len(table.y) > FIT_ROWS:
+            best = _by_selection(pool, hall)
+            refit_on_all_rows(pool, best, scaled, clock.part(_REFIT_SHARE).deadline)
+        bring_to_users_units(
+            hall, [*_by_selection(pool, hall), *pool.ladder(most_finished(table))], table, scaling,
+            clock.part(_UNITS_SHARE).deadline,
+        )  # fmt: skip
+        simplify_constants(hall, table, has_units=task.has_units, deadline=clock.deadline)
     except KeyboardInterrupt:
         _warn("The fit was interrupted; the formulas found until then are returned as they are.")
         bring_to_users_units(hall, pool.front, table, scaling)
         return True
     return False
+
+
+def _by_selection(pool: Pool, hall: HallOfFame) -> list[Candidate]:
+    """The front, what describes the table in the fewest nats first."""
+    front = HallOfFame(sample=hall.sample, loss_floor=hall.loss_floor)
+    front.extend(pool.front)
+    return [front[i] for i in np.argsort(front.description_lengths, kind="stable")]
 
 
 def _warn(text: str) -> None:

@@ -45,13 +45,13 @@ def closed_form_candidates(
     ----------
     table : Table
     columns : sequence of int
-        Columns that matter, for all proposers but the linear one, which uses all.
+        Columns that matter, for all proposers but the linear one, which looks at all.
     proposers : sequence of str
         Names of proposers; each is the source of its candidates.
     operators, maxsize
         What the candidates may use, and how long they may be.
     deadline : float
-        Value of ``time.perf_counter()`` after which no further proposer starts.
+        Value of ``time.perf_counter()`` at which they end, between two formulas.
 
     Returns
     -------
@@ -68,6 +68,8 @@ def closed_form_candidates(
             for formula, loss in family(bench):
                 if formula.symbols not in best or loss < best[formula.symbols].loss:
                     best[formula.symbols] = Candidate(formula, loss, name)
+                if time.perf_counter() > deadline:
+                    break
         candidates += best.values()
         if any(is_settled(candidate, table) for candidate in candidates):
             break
