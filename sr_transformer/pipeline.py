@@ -26,7 +26,6 @@ from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.front.description_length import Sample
 from sr_transformer.front.finish import (
     bring_to_users_units,
-    finishing_seconds,
     most_finished,
     simplify_constants,
 )
@@ -36,6 +35,7 @@ from sr_transformer.proposal.draw import Sampler
 from sr_transformer.proposal.fit import refit_on_all_rows
 from sr_transformer.proposal.proposers import PROPOSERS
 from sr_transformer.proposal.proposing import FIT_ROWS, Proposing
+from sr_transformer.table.pace import evaluation_seconds
 from sr_transformer.table.scaling import Scaling
 from sr_transformer.table.table import Table
 
@@ -44,8 +44,11 @@ from sr_transformer.table.table import Table
 # 19. Proposing alone, for all of the time, recovered 42.
 _PROPOSAL_SHARE = 0.5
 
-# Largest share of the time that is kept for finishing what was found, and the shares of what is
-# then left in which constants are fitted to all rows, and formulas brought to the user's units.
+# What is kept of the time for finishing what was found: seconds for any table and, for long ones,
+# evaluations of a formula on all rows, of which fitting the front takes a half and the losses of
+# what is shown the other; but no more than a share. Then the shares of what is left at the end in
+# which constants are fitted to all rows, and formulas brought to the user's units.
+_FINISHING_SECONDS, _FINISHING_EVALUATIONS = 0.1, 150
 _FINISHING_SHARE = 0.35
 _REFIT_SHARE, _UNITS_SHARE = 0.5, 0.6
 
@@ -183,7 +186,8 @@ def run(
     # Finishing comes last, and is what makes the constants those of all rows: its time is kept.
     finishing = 0.0
     if (left := clock.left()) is not None:
-        finishing = min(_FINISHING_SHARE * left, finishing_seconds(table))
+        finishing = _FINISHING_SECONDS + _FINISHING_EVALUATIONS * evaluation_seconds(table)
+        finishing = min(finishing, _FINISHING_SHARE * left)
     finding = clock.earlier(finishing)
     proposing = Proposing(
         pool, table, sampler=sampler, operators=task.operators, maxsize=task.maxsize,

@@ -157,7 +157,8 @@ def seeded_search(
         for expression in result.expressions:
             if scaling is not None:
                 expression = scaling.to_scaled_units(expression)
-            found.append(Candidate(*refit(expression, rows, deadline=clock.deadline), source=engine.name))
+            fitted = refit(expression, rows, deadline=clock.deadline)
+            found.append(Candidate(*fitted, source=engine.name))
     except KeyboardInterrupt:
         result = replace(result, interruption=KEYBOARD)
         warn_user("The fit was interrupted after its search.", SearchInterruptedWarning)

@@ -206,8 +206,8 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
         operators = check_parameters(self)
         clock = Clock(self.timeout_in_seconds)
         with shown_fit(clock, int(self.verbose)), unchanged_by_errors(self):
+            X, y, weights = check_table(self, X, y, sample_weight)
             with clock.measure("start"):
-                X, y, weights = check_table(self, X, y, sample_weight)
                 # Before torch is imported: Julia can crash when it is loaded second.
                 engine = resolve_engine(self.search)
             check_units(engine, X, y, X_units, y_units)

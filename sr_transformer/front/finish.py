@@ -29,27 +29,10 @@ _MOST_FORMULAS = 200
 _FEWEST_FORMULAS = 60
 _ROW_EVALUATIONS = 20_000_000
 
-# What finishing takes: the front fitted to all rows, the loss of what is brought to the user's
-# units, and that of simpler constants, in evaluations of a typical formula; and what any table
-# takes. Of a million rows 10 formulas were finished in 3 s.
-_EVALUATIONS = 150
-_SECONDS = 0.15
-_TYPICAL = Expression.parse("1.3 * exp(-0.7 * x0) + 0.5 * sin(x1) / (x0 + 2.5)")
-_MEASURED_ROWS = 100_000
-
 
 def most_finished(table: Table) -> int:
     """How many formulas of a pool are brought to the user's units: fewer of a long table."""
     return min(_MOST_FORMULAS, max(_FEWEST_FORMULAS, _ROW_EVALUATIONS // len(table.y)))
-
-
-def finishing_seconds(table: Table) -> float:
-    """About how long it takes to finish the formulas of a table, from one evaluation of one."""
-    X = table.X[:_MEASURED_ROWS]
-    began = time.perf_counter()
-    _TYPICAL.evaluate(np.broadcast_to(X[:, :1], (len(X), 2)))
-    evaluation = (time.perf_counter() - began) * len(table.y) / len(X)
-    return _SECONDS + _EVALUATIONS * evaluation
 
 
 def bring_to_users_units(

@@ -18,6 +18,7 @@ from sr_transformer.proposal.fit import Fitter, polish
 from sr_transformer.proposal.proposers import REPAIR, TRANSFORMER
 from sr_transformer.proposal.relevance import relevant_columns
 from sr_transformer.proposal.repair import Repair
+from sr_transformer.table.pace import evaluation_seconds
 from sr_transformer.table.table import Table
 
 DEFAULT_CANDIDATES = 256
@@ -34,7 +35,10 @@ _RELEVANT_COLUMNS = 10  # as many as the network reads
 _RELEVANCE_SHARE = 0.3  # of the time, to find out which columns of a wide table matter
 _CLOSED_SHARE = 0.5  # of the time that is then left, where the network draws as well
 _DRAWING_SHARE = 0.5  # of the time left, that one chunk may be drawn for: it is also to be fitted
-_POLISH_SHARE = 0.1  # of the time, that is kept for the last fit of the best
+# What is kept of the time for the last fit of the best: seconds and evaluations of a formula on the
+# rows that it takes, but no more than a share.
+_POLISH_SECONDS, _POLISH_EVALUATIONS = 0.05, 1000
+_POLISH_SHARE = 0.1
 _STARTED_ANEW = 30  # best formulas that are fitted again where they are drawn again
 _EMPTY_CHUNKS = 3  # without any new formula: there are no more
 
@@ -110,7 +114,7 @@ class Proposing:
         self.fitter = Fitter(
             table=table.sample(FIT_ROWS, random_state), operators=operators,
             maxsize=maxsize, n_jobs=n_jobs,
-            deadline=clock.earlier(_POLISH_SHARE * (clock.left() or 0.0)).deadline,
+            deadline=clock.earlier(self._polish_seconds()).deadline,
         )  # fmt: skip
         self._seen: set[tuple[str, ...]] = set()
         self._repair = Repair(pool, self.fitter, self._seen, random_state)
@@ -220,6 +224,13 @@ class Proposing:
         with self.clock.measure("polish"):
             rows = self.table.sample(_POLISH_ROWS, self.random_state)
             polish(self.pool, rows, self.clock.deadline)
+
+    def _polish_seconds(self) -> float:
+        if (left := self.clock.left()) is None:
+            return 0.0
+        share = min(_POLISH_ROWS / len(self.table.y), 1.0)
+        seconds = _POLISH_SECONDS + _POLISH_EVALUATIONS * share * evaluation_seconds(self.table)
+        return min(seconds, _POLISH_SHARE * left)
 
     def _some_of_the_time(self, share: float) -> float:
         """Value of ``time.perf_counter()`` when a share of what is left until the deadline is."""

@@ -153,7 +153,7 @@ def _correlated(X: Array, y: Array) -> Array:
 
 
 def _squared_correlations(X: Array, targets: Array) -> Array:
-    """The largest squared correlation of each column (n_rows, n_columns) with any of the targets."""
+    """The largest squared correlation of each column (n_rows, n_columns) with one of the targets."""
     with np.errstate(all="ignore"):
         X = X - X.mean(axis=0)
         X /= np.sqrt(np.einsum("ij,ij->j", X, X))
@@ -175,12 +175,11 @@ def _ranks(X: Array) -> Array:
     return ranks * (2.0 / X.shape[0])
 
 
-def _screened(
-    X: Array, y: Array, products: float, random_state: np.random.RandomState
-) -> Array:
+def _screened(X: Array, y: Array, products: float, random_state: np.random.RandomState) -> Array:
     """The columns of the largest effects, compared with the effects on shuffled copies of y.
 
-    The largest come first. As many of them have their products looked at as a number of multiplications allows.
+    The largest come first. As many of them have their products looked at as a number of
+    multiplications allows.
     """
     if X.shape[1] <= _SCREENED and len(y) >= _ROWS_FOR_TREES:
         return np.arange(X.shape[1])
@@ -224,9 +223,7 @@ def _between(values: Array, bins: Array, n_bins: int) -> Array:
     values = values - values.mean()
     places = (bins + n_bins * np.arange(n_columns)).ravel()
     counts = np.maximum(np.bincount(places, minlength=n_columns * n_bins), 1)
-    sums = np.bincount(
-        places, weights=np.repeat(values, n_columns), minlength=n_columns * n_bins
-    )
+    sums = np.bincount(places, weights=np.repeat(values, n_columns), minlength=n_columns * n_bins)
     between = (sums * sums / counts).reshape(-1, n_bins).sum(axis=1)
     return between / max(values @ values, 1e-300)
 

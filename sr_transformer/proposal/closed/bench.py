@@ -31,7 +31,8 @@ class Bench:
     """A table and what a family needs for it: sums by least squares, and finished formulas.
 
     ``varying`` are the columns that are not constant, or the 300 of them that y is most likely a
-    sum of, ``columns`` the at most ten that matter, ``root`` the roots of the weights, and a sum has at most ``most_terms`` terms.
+    sum of, ``columns`` the at most ten that matter, ``root`` the roots of the weights, and a sum
+    has at most ``most_terms`` terms.
     """
 
     def __init__(
