@@ -153,7 +153,7 @@ def _correlated(X: Array, y: Array) -> Array:
 
 
 def _squared_correlations(X: Array, targets: Array) -> Array:
-    """The largest squared correlation of each column (n_rows, n_columns) with one of the targets."""
+    """Of each column (n_rows, n_columns), the largest squared correlation with a target."""
     with np.errstate(all="ignore"):
         X = X - X.mean(axis=0)
         X /= np.sqrt(np.einsum("ij,ij->j", X, X))

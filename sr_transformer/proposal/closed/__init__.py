@@ -51,7 +51,7 @@ def closed_form_candidates(
     operators, maxsize
         What the candidates may use, and how long they may be.
     deadline : float
-        Value of ``time.perf_counter()`` at which they end, between two formulas.
+        Value of ``time.perf_counter()`` at which they end, once there is a formula.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def closed_form_candidates(
     bench = Bench(table, columns, operators, maxsize)
     candidates: list[Candidate] = []
     for name, family in FAMILIES.items():
-        if name not in proposers or time.perf_counter() > deadline:
+        if name not in proposers or (candidates and time.perf_counter() > deadline):
             continue
         best: dict[tuple[str, ...], Candidate] = {}
         with np.errstate(all="ignore"):
