@@ -44,6 +44,10 @@ from sr_transformer.table.table import Table
 # 19. Proposing alone, for all of the time, recovered 42.
 _PROPOSAL_SHARE = 0.5
 
+# Seconds of a search below which the proposals get all of the time: Operon takes as long for two
+# generations on a busy core, and cannot be stopped within the first.
+_SHORTEST_SEARCH = 0.5
+
 # What is kept of the time for finishing what was found: seconds for any table and, for long ones,
 # evaluations of a formula on all rows, of which fitting the front takes a half and the losses of
 # what is shown the other; but no more than a share. Then the shares of what is left at the end in
@@ -188,12 +192,17 @@ def run(
     if (left := clock.left()) is not None:
         finishing = _FINISHING_SECONDS + _FINISHING_EVALUATIONS * evaluation_seconds(table)
         finishing = min(finishing, _FINISHING_SHARE * left)
-    finding = clock.earlier(finishing)
+    finding = proposing_time = clock.earlier(finishing)
+    searches = engine is not None
+    if searches and settings.proposers:
+        searching = (1 - _PROPOSAL_SHARE) * (np.inf if left is None else finding.left())
+        searches = searching >= _SHORTEST_SEARCH or task.has_units
+        proposing_time = finding.part(_PROPOSAL_SHARE) if searches else finding
     proposing = Proposing(
         pool, table, sampler=sampler, operators=task.operators, maxsize=task.maxsize,
         proposers=settings.proposers, n_candidates=settings.n_candidates,
         temperature=settings.temperature, random_state=random_state, n_jobs=settings.n_jobs,
-        clock=finding if engine is None else finding.part(_PROPOSAL_SHARE),
+        clock=proposing_time,
     )  # fmt: skip
     result = SearchResult()
     report = SeedingReport(engine=None, not_run=not_run)
@@ -206,7 +215,10 @@ def run(
         elif engine is not None:
             seconds = {"propose": clock.used() - begun}
             pool.keep(engine.admits)
-            if task.has_units or not pool.explains(table):
+            if not searches:
+                reason = "the time is too short for one, so that the proposals had all of it"
+                report = SeedingReport(engine=engine.name, not_run=reason, seconds=seconds)
+            elif task.has_units or not pool.explains(table):
                 clock.say(f"searching with {engine.name}")
                 searched = _search_task(task, table, engine, settings, random_state)
                 as_given = scaling if searched.X is task.table.X else None
@@ -307,8 +319,12 @@ def _finish(
 
 
 def _by_selection(pool: Pool, hall: HallOfFame) -> list[Candidate]:
-    """The front, what describes the table in the fewest nats first."""
-    front = HallOfFame(sample=hall.sample, loss_floor=hall.loss_floor)
+    """The front, what describes a sample of the table in the fewest nats first.
+
+    The losses are those of a sample: to a million rows what is fitted to its noise would be dear.
+    """
+    sample = replace(hall.sample, n_rows=min(hall.sample.n_rows, FIT_ROWS))
+    front = HallOfFame(sample=sample, loss_floor=hall.loss_floor)
     front.extend(pool.front)
     return [front[i] for i in np.argsort(front.description_lengths, kind="stable")]
 
