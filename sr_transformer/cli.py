@@ -330,8 +330,14 @@ def benchmark_limits(
             seconds = [float(limit) for limit in limits.split(",")]
         except ValueError:
             fail(f"--limits is {limits!r}; give seconds with commas between them.")
+        from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
         from sr_transformer.evaluation.limits import measure_limits
         from sr_transformer.evaluation.measuring import table_of_numbers
+
+        def make(limit: float) -> SymbolicTransformerRegressor:
+            return SymbolicTransformerRegressor(
+                search, timeout_in_seconds=limit, n_jobs=jobs, random_state=seed
+            )
 
         shown = table_of_numbers(
             "Fits within a time limit", ["selected", "rows x columns"],
@@ -339,7 +345,7 @@ def benchmark_limits(
         )  # fmt: skip
         late = 0
         with shown_warnings():
-            for fit in measure_limits(seconds, search, n_jobs=jobs, seed=seed, say=say):
+            for fit in measure_limits(make, seconds, seed=seed, say=say):
                 late += fit.is_late
                 shown.add_row(
                     fit.formula, fit.table.name, f"{fit.limit:g}",

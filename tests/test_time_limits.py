@@ -395,9 +395,12 @@ def test_late_is_more_than_a_tenth_and_three_tenths_of_a_second(seconds, late):
 
 def test_limits_are_measured_against_the_law():
     said = []
-    (fit,) = measure_limits(
-        [0.4], tables=[SizedTable(2000, 2, "3 * x0", 0.01)], say=said.append
-    )  # fmt: skip
+    tables = [SizedTable(2000, 2, "3 * x0", 0.01)]
+
+    def make(limit):
+        return SymbolicTransformerRegressor("none", timeout_in_seconds=limit, random_state=0)
+
+    (fit,) = measure_limits(make, [0.4], tables=tables, say=said.append)
     assert said == ["2,000 x 2 in 0.4 s"]
     assert fit.distance < 4.0
     assert fit.seconds > 0.0 < fit.cpu_seconds

@@ -12,11 +12,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
-from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
 from sr_transformer.expression import Expression
+from sr_transformer.front.hall_of_fame import HallOfFame
 
 Array = np.ndarray
 
@@ -24,6 +25,16 @@ LIMITS = (0.5, 2.0, 10.0)
 """Seconds."""
 
 _RELATIVE, _ABSOLUTE = 0.1, 0.3  # share of the limit, and seconds, that a fit may be late
+
+
+class Estimator(Protocol):
+    """What is measured: the part that is needed of the regressor."""
+
+    hall_of_fame_: HallOfFame
+    timings_: dict[str, float]
+
+    def fit(self, X: Array, y: Array) -> Any:
+        """Find formulas for a table."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +111,9 @@ class TimedFit:
 
 
 def measure_limits(
+    make: Callable[[float], Estimator],
     limits: Sequence[float] = LIMITS,
-    search: str = "none",
     *,
-    n_jobs: int | None = None,
     seed: int = 0,
     tables: Sequence[SizedTable] = TABLES,
     say: Callable[[str], None] = lambda _: None,
@@ -112,26 +122,23 @@ def measure_limits(
 
     Parameters
     ----------
+    make : callable
+        Makes an estimator with a time limit in seconds.
     limits : sequence of float
         Seconds.
-    search : str
-        The engine, as for :class:`~sr_transformer.SymbolicTransformerRegressor`.
-    n_jobs : int or None
-        Processes that fit constants.
     seed : int
-        Of the tables and the fits.
+        Of the tables.
     tables : sequence of SizedTable
     say : callable
         Is told what is fitted next.
     """
-    settings = {"n_jobs": n_jobs, "random_state": seed}
     X, y, _ = SizedTable(30, 2, "x0", 1.0).rows(seed)
-    SymbolicTransformerRegressor(search, timeout_in_seconds=1.0, **settings).fit(X, y)
+    make(1.0).fit(X, y)
     for limit in limits:
         for table in tables:
             say(f"{table.name} in {limit:g} s")
             X, y, clean = table.rows(seed)
-            model = SymbolicTransformerRegressor(search, timeout_in_seconds=limit, **settings)
+            model = make(limit)
             begun, cpu_begun = time.perf_counter(), time.process_time()
             model.fit(X, y)
             seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
