@@ -55,6 +55,13 @@ class Clock:
             clock.limit = max(self.limit - seconds, min(self.used(), self.limit))
         return clock
 
+    def lasting(self, seconds: float) -> Clock:
+        """The same clock with at least so many seconds left."""
+        clock = copy(self)
+        if self.limit is not None:
+            clock.limit = max(self.limit, self.used() + seconds)
+        return clock
+
     def elapsed(self) -> float:
         """Seconds since the beginning."""
         return perf_counter() - self._begun

@@ -55,6 +55,7 @@ _SHORTEST_SEARCH = 0.5
 _FINISHING_SECONDS, _FINISHING_EVALUATIONS = 0.1, 150
 _FINISHING_SHARE = 0.35
 _REFIT_SHARE, _UNITS_SHARE = 0.5, 0.6
+_AFTER_SEARCH = 0.3  # seconds that it gets where a search went on after its time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +238,8 @@ def run(
         model_selection=settings.model_selection, sample=Sample.of(table, len(task.operators)),
         loss_floor=table.exact, loss_exponent=scaling.y_exponent,
     )  # fmt: skip
+    if report.engine is not None and report.not_run is None:
+        clock = clock.lasting(_AFTER_SEARCH)
     with clock.measure("select"):
         interrupted |= _finish(hall, pool, table, task, scaling, clock)
     clock.say(f"{len(hall)} formulas; {report!r}")

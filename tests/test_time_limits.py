@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from itertools import count
 
 import numpy as np
@@ -12,6 +13,7 @@ from strategies import DEFAULT_OPERATORS, finished, proposed
 from sr_transformer import SymbolicTransformerRegressor, pipeline
 from sr_transformer.clock import Clock
 from sr_transformer.engines.base import SearchResult
+from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.evaluation.limits import SizedTable, TimedFit, measure_limits
 from sr_transformer.expression import Expression
 from sr_transformer.front.pool import Candidate, Pool
@@ -69,6 +71,12 @@ def test_a_time_that_is_over_is_not_prolonged_by_ending_earlier():
     over.add("start", -20.0)  # as if twenty seconds had passed
     assert over.left() == over.earlier(5.0).left() == 0.0
     assert over.earlier(5.0).limit == over.limit
+
+
+def test_a_clock_that_lasts_some_seconds_more():
+    assert Clock(10.0).lasting(3.0).left() == pytest.approx(10.0, abs=0.1)
+    assert Clock(1.0).lasting(3.0).left() == pytest.approx(3.0, abs=0.1)
+    assert Clock().lasting(3.0).left() is None
 
 
 def test_the_pace_of_a_table_grows_with_its_rows():
@@ -299,11 +307,12 @@ def test_finishing_shows_one_formula_at_least(deadline):
 
 
 class Waiting:
-    """An engine that notes the time it gets, and finds nothing."""
+    """An engine that notes the time it gets, and may take more of it and fail."""
 
     name, scaled, operators, maxsize = "waiting", True, None, None
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, longer: float) -> None:
+        self.clock, self.longer = clock, longer
         self.seconds: list[float] = []
 
     def unusable_reason(self) -> None:
@@ -314,15 +323,17 @@ class Waiting:
 
     def search(self, task) -> SearchResult:
         self.seconds.append(task.timeout_in_seconds)
-        return SearchResult()
+        self.clock.add("start", -self.longer)
+        return SearchResult(interruption="it was late" if self.longer else None)
 
 
-def searched(limit, **settings):
+def searched(limit, longer=0.0, **settings):
     X, y, _ = noisy(60, 2, "x0 * x1", 0.3)
-    engine = Waiting()
+    clock = Clock(limit)
+    engine = Waiting(clock, longer)
     task = Task(table=Table.of(X, y), operators=DEFAULT_OPERATORS, variable_names=("a", "b"))
     settings = Settings(**{"n_candidates": 8, "random_state": 0, **settings})
-    return engine, run(task, settings, PriorSampler(), engine, Clock(limit))
+    return engine, run(task, settings, PriorSampler(), engine, clock)
 
 
 @pytest.mark.parametrize("pace", [0.0, 0.01, 100.0])
@@ -349,6 +360,16 @@ def test_a_search_that_would_be_too_short_is_left_out(limit, proposers, runs):
     if not runs:
         assert "too short" in outcome.report.not_run
     assert len(outcome.hall_of_fame) > 0
+
+
+def test_a_search_that_went_on_after_its_time_costs_no_formulas():
+    kept = []
+    for longer in (0.0, 1000.0):
+        with pytest.warns(SearchInterruptedWarning) if longer else nullcontext():
+            _, outcome = searched(100.0, longer, proposers=["linear", "polynomial"])
+        kept.append([candidate.expression for candidate in outcome.hall_of_fame])
+    assert len(kept[0]) > 1
+    assert kept[0] == kept[1]
 
 
 def test_outputs_for_which_no_time_is_left_get_what_is_quick(monkeypatch):
