@@ -324,6 +324,45 @@ def benchmark_fit(
         print(f"formulas of 3 constants fitted by one core  {speed.fitted:,.0f} a second")
 
 
+@benchmark_app.command("limits")
+def benchmark_limits(
+    limits: Annotated[str, typer.Option(help="Time limits in seconds")] = "0.5,2,10",
+    search: Annotated[str, typer.Option(help="Search engine: auto, pysr, operon or none")] = "none",
+    jobs: Annotated[int | None, typer.Option(help="Processes that fit constants")] = None,
+    seed: Annotated[int, typer.Option(help="Of the tables and the fits")] = 0,
+) -> None:
+    """Show how well fits keep to their time limit, and what they find, on tables of all sizes."""
+    with clear_errors():
+        try:
+            seconds = [float(limit) for limit in limits.split(",")]
+        except ValueError:
+            fail(f"--limits is {limits!r}; give seconds with commas between them.")
+        from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
+        from sr_transformer.evaluation.limits import measure_limits
+        from sr_transformer.evaluation.measuring import table_of_numbers
+
+        def make(limit: float) -> SymbolicTransformerRegressor:
+            return SymbolicTransformerRegressor(
+                search, timeout_in_seconds=limit, n_jobs=jobs, random_state=seed
+            )
+
+        shown = table_of_numbers(
+            "Fits within a time limit", ["selected", "rows x columns"],
+            ["limit s", "took s", "CPU s", "from the law"],
+        )  # fmt: skip
+        late = 0
+        with shown_warnings():
+            for fit in measure_limits(make, seconds, seed=seed, say=say):
+                late += fit.is_late
+                shown.add_row(
+                    fit.formula, fit.table.name, f"{fit.limit:g}",
+                    f"{'late ' if fit.is_late else ''}{fit.seconds:.2f}",
+                    f"{fit.cpu_seconds:.2f}", f"{fit.distance:.1f}",
+                )  # fmt: skip
+        output_console().print(shown)
+        print(f"{late} fits took more than 10 % and 0.3 s longer than their limit")
+
+
 # --- the pieces ---------------------------------------------------------------------------------
 
 

@@ -48,6 +48,20 @@ class Clock:
             clock.limit = self.used()
         return clock
 
+    def earlier(self, seconds: float) -> Clock:
+        """The same clock, whose time is over so many seconds earlier, though never in the past."""
+        clock = copy(self)
+        if self.limit is not None:
+            clock.limit = max(self.limit - seconds, min(self.used(), self.limit))
+        return clock
+
+    def lasting(self, seconds: float) -> Clock:
+        """The same clock with at least so many seconds left."""
+        clock = copy(self)
+        if self.limit is not None:
+            clock.limit = max(self.limit, self.used() + seconds)
+        return clock
+
     def elapsed(self) -> float:
         """Seconds since the beginning."""
         return perf_counter() - self._begun

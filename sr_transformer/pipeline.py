@@ -24,13 +24,20 @@ from sr_transformer.engines.base import (
 )
 from sr_transformer.engines.seeding import SeedingReport, seeded_search
 from sr_transformer.errors import SearchInterruptedWarning
+from sr_transformer.front.description_length import description_length
 from sr_transformer.front.evidence import Evidence
-from sr_transformer.front.finish import bring_to_users_units, most_finished, simplify_constants
+from sr_transformer.front.finish import (
+    bring_to_users_units,
+    most_finished,
+    simplify_constants,
+)
 from sr_transformer.front.hall_of_fame import HallOfFame
-from sr_transformer.front.pool import Pool
+from sr_transformer.front.pool import Candidate, Pool
 from sr_transformer.proposal.draw import Sampler
+from sr_transformer.proposal.fit import refit_on_all_rows
 from sr_transformer.proposal.proposers import PROPOSERS
-from sr_transformer.proposal.proposing import Proposing
+from sr_transformer.proposal.proposing import FIT_ROWS, Proposing
+from sr_transformer.table.pace import evaluation_seconds
 from sr_transformer.table.scaling import Scaling
 from sr_transformer.table.table import Table
 
@@ -41,6 +48,19 @@ _PROPOSAL_SHARE = 0.5
 
 # For the constants of the best, once Ctrl-C has ended the fit.
 _SECONDS_AFTER_INTERRUPT = 1.0
+
+# Seconds of a search below which the proposals get all of the time: Operon takes as long for two
+# generations on a busy core, and cannot be stopped within the first.
+_SHORTEST_SEARCH = 0.5
+
+# What is kept of the time for finishing what was found: seconds for any table and, for long ones,
+# evaluations of a formula on all rows, of which fitting the front takes a half and the losses of
+# what is shown the other; but no more than a share. Then the shares of what is left at the end in
+# which constants are fitted to all rows, and formulas brought to the user's units.
+_FINISHING_SECONDS, _FINISHING_EVALUATIONS = 0.1, 150
+_FINISHING_SHARE = 0.35
+_REFIT_SHARE, _UNITS_SHARE = 0.5, 0.6
+_AFTER_SEARCH = 0.3  # seconds that it gets where a search went on after its time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,11 +201,22 @@ def run(
     random_state = check_random_state(settings.random_state)
     pool = Pool(table.exact)
     begun = clock.used()
+    # Finishing comes last, and is what makes the constants those of all rows: its time is kept.
+    finishing = 0.0
+    if (left := clock.left()) is not None:
+        finishing = _FINISHING_SECONDS + _FINISHING_EVALUATIONS * evaluation_seconds(table)
+        finishing = min(finishing, _FINISHING_SHARE * left)
+    finding = proposing_time = clock.earlier(finishing)
+    searches = engine is not None
+    if searches and settings.proposers:
+        searching = (1 - _PROPOSAL_SHARE) * (np.inf if left is None else finding.left())
+        searches = searching >= _SHORTEST_SEARCH or task.has_units
+        proposing_time = finding.part(_PROPOSAL_SHARE) if searches else finding
     proposing = Proposing(
         pool, table, sampler=sampler, operators=task.operators, maxsize=task.maxsize,
         proposers=settings.proposers, n_candidates=settings.n_candidates,
         temperature=settings.temperature, random_state=random_state, n_jobs=settings.n_jobs,
-        clock=clock if engine is None else clock.part(_PROPOSAL_SHARE),
+        clock=proposing_time,
     )  # fmt: skip
     keyboard = _Keyboard(keep_found)
     try:
@@ -209,11 +240,14 @@ def run(
             pool.keep(engine.admits)
             if keyboard.interrupted:
                 report = SeedingReport(engine=None, not_run=KEYBOARD)
+            elif not searches:
+                reason = "the time is too short for one, so that the proposals had all of it"
+                report = SeedingReport(engine=engine.name, not_run=reason, seconds=seconds)
             elif task.has_units or not pool.explains(table):
                 clock.say(f"searching with {engine.name}")
                 searched = _search_task(task, table, engine, settings, random_state)
                 as_given = scaling if searched.X is task.table.X else None
-                result, report = seeded_search(engine, pool, table, searched, as_given, clock)
+                result, report = seeded_search(engine, pool, table, searched, as_given, finding)
                 report = replace(report, seconds=seconds | report.seconds)
                 if result.interruption == KEYBOARD:
                     keyboard.interrupt()
@@ -228,6 +262,10 @@ def run(
         )
         report = SeedingReport(engine=None, not_run=KEYBOARD)
 
+    finishing_time = clock
+    if report.engine is not None and report.not_run is None:
+        finishing_time = clock.lasting(_AFTER_SEARCH)
+
     def finished(*, simplify: bool) -> Outcome:
         hall = HallOfFame(
             task.variable_names, operators=task.operators, maxsize=longest,
@@ -238,7 +276,7 @@ def run(
             loss_exponent=scaling.y_exponent,
         )  # fmt: skip
         with clock.measure("select"):
-            _finish(hall, pool, task, scaling, simplify=simplify)
+            _finish(hall, pool, table, task, scaling, finishing_time, simplify=simplify)
         clock.say(f"{len(hall)} formulas; {report!r}")
         is_found = engine is not None and any(c.source == engine.name for c in hall)
         return Outcome(
@@ -308,11 +346,39 @@ def _search_task(
 
 
 def _finish(
-    hall: HallOfFame, pool: Pool, task: Task, scaling: Scaling, *, simplify: bool
+    hall: HallOfFame,
+    pool: Pool,
+    scaled: Table,
+    task: Task,
+    scaling: Scaling,
+    clock: Clock,
+    *,
+    simplify: bool,
 ) -> None:
-    """Bring the pool to the user's units, or where nothing is simplified its front alone."""
+    """Bring the pool to the user's units, or where nothing is simplified its front alone.
+
+    What is selected while the constants are those of a sample of the rows is the first to be fitted
+    to all of them, and to be brought over: in little time there are fewer formulas, not worse ones.
+    """
     table = task.table.in_units_of(scaling.y_exponent)
-    candidates = pool.ladder(most_finished(table)) if simplify else pool.front
-    bring_to_users_units(hall, candidates, table, scaling)
-    if simplify:
-        simplify_constants(hall, table, has_units=task.has_units)
+    if not simplify:
+        bring_to_users_units(hall, pool.front, table, scaling)
+        return
+    if len(table.y) > FIT_ROWS:
+        best = _by_selection(pool, hall)
+        refit_on_all_rows(pool, best, scaled, clock.part(_REFIT_SHARE).deadline)
+    bring_to_users_units(
+        hall, [*_by_selection(pool, hall), *pool.ladder(most_finished(table))], table, scaling,
+        clock.part(_UNITS_SHARE).deadline,
+    )  # fmt: skip
+    simplify_constants(hall, table, has_units=task.has_units, deadline=clock.deadline)
+
+
+def _by_selection(pool: Pool, hall: HallOfFame) -> list[Candidate]:
+    """The front, what describes a sample of the table in the fewest nats first.
+
+    The losses are those of a sample: to a million rows what is fitted to its noise would be dear.
+    """
+    sample = hall.evidence.sample
+    sample = replace(sample, n_rows=min(sample.n_rows, FIT_ROWS))
+    return sorted(pool.front, key=lambda c: description_length(c.expression, c.loss, sample))

@@ -151,6 +151,7 @@ def finished(
     operators: frozenset[str] = DEFAULT_OPERATORS,
     maxsize: int | None = 30,
     has_units: bool = False,
+    deadline: float = np.inf,
 ) -> HallOfFame:
     """Formulas of a scaled table in the user's units, as the pipeline finishes them."""
     scaling = scaling or Scaling.of(table.X, table.y)
@@ -160,6 +161,6 @@ def finished(
         evidence=Evidence(table, operators, scaling), loss_floor=table.exact,
         loss_exponent=scaling.y_exponent,
     )  # fmt: skip
-    bring_to_users_units(hall, candidates, table, scaling)
-    simplify_constants(hall, table, has_units=has_units)
+    bring_to_users_units(hall, candidates, table, scaling, deadline)
+    simplify_constants(hall, table, has_units=has_units, deadline=deadline)
     return hall

@@ -212,6 +212,7 @@ def test_mistakes_in_a_benchmark_are_one_clear_line(tmp_path):
     assert "seed -1; they must be" in error_of("benchmark", "fit", "--seed", -1)
     out = ["--out", tmp_path / "r.jsonl"]
     assert "cannot be read" in error_of("benchmark", "suite", tmp_path / "no.yaml", *out)
+    assert "--limits is '1,x'" in error_of("benchmark", "limits", "--limits", "1,x")
     (tmp_path / "c.yaml").write_text("expressions: {}\n")
     assert "holds no problems" in error_of("benchmark", "suite", tmp_path / "c.yaml", *out)
 

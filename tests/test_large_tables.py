@@ -14,7 +14,7 @@ from sr_transformer.front.pool import Candidate, Pool
 from sr_transformer.proposal.bags import Bags
 from sr_transformer.proposal.constants import refit
 from sr_transformer.proposal.draw import PriorSampler
-from sr_transformer.proposal.fit import polish
+from sr_transformer.proposal.fit import polish, refit_on_all_rows
 from sr_transformer.proposal.recombination import children
 from sr_transformer.proposal.relevance import Relevance, relevant_columns
 from sr_transformer.table.table import Table
@@ -94,9 +94,10 @@ def test_the_last_fit_reaches_the_least_squares_of_all_rows(weighted):
     pool.add(Candidate(Expression(["c"], [0.0]), 1e9, "constant"))
     pool.add(Candidate(*refit(law, some), "link"))
     before = pool.candidates
-    polish(pool, table, some, 0.0)
+    polish(pool, some, 0.0)
     assert pool.candidates == before  # no time is left
-    polish(pool, table, some, np.inf)
+    polish(pool, some, np.inf)
+    refit_on_all_rows(pool, pool.front, table, np.inf)
     constant, found = pool.candidates
     expected, loss = refit(before[1].expression, table)
     np.testing.assert_allclose(found.expression.constants, expected.constants, rtol=1e-5)

@@ -39,6 +39,21 @@ def test_repeated_rows_are_one_row_of_their_weight():
     assert repeated.loss(LINE) == weighted.loss(LINE)
 
 
+@pytest.mark.parametrize("ties", ["none", "few", "all"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_are_ordered_by_y_and_then_by_the_last_columns(ties, weighted):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 3, (60, 3)).astype(float)
+    y = {"none": rng.normal(size=60), "few": rng.integers(0, 30, 60), "all": np.ones(60)}[ties]
+    weights = rng.uniform(0.5, 2.0, 60) if weighted else np.ones(60)
+    table = Table.of(X, y, weights)
+    rows, inverse = np.unique(np.column_stack([y, X[:, ::-1]]), axis=0, return_inverse=True)
+    np.testing.assert_array_equal(np.column_stack([table.y, table.X[:, ::-1]]), rows)
+    summed = np.bincount(inverse.ravel(), weights)
+    found = np.ones(len(rows)) if table.weights is None else table.weights
+    np.testing.assert_allclose(found, summed / summed.mean())
+
+
 def test_some_rows_have_weights_of_their_own_scale():
     some = Table.of(*rows()).rows(slice(10))
     assert some.weights.mean() == pytest.approx(1.0)

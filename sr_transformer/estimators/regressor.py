@@ -64,7 +64,10 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
     temperature : float, default=1.0
         Above 1 the draws are more varied, below 1 less.
     timeout_in_seconds : float or None, default=None
-        Time for the fit. The engine's start and compilation are not counted.
+        Time for the fit, the last fit of the constants to all rows included. The engine's start and
+        compilation, and loading the network, are not counted. In little time fewer formulas are
+        tried, and of a wide table fewer rows and pairs of columns looked at; a search of less than
+        half a second is left out. It is kept to a tenth and 0.3 s.
     model_selection : {"description_length", "best", "accuracy", "score"}
         How one row of the front is selected: by default the formula that describes y in the
         fewest nats, so that noise does not choose; the others have PySR's meanings. See
@@ -228,14 +231,15 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
         checked = check_parameters(self)
         clock = Clock(checked["timeout_in_seconds"])
         with shown_fit(clock, checked["verbose"]), unchanged_by_errors(self):
+            X, y, weights = check_table(self, X, y, sample_weight)
             with clock.measure("start"):
-                X, y, weights = check_table(self, X, y, sample_weight)
                 # Before torch is imported: Julia can crash when it is loaded second.
                 engine = resolve_engine(self.search)
             check_units(engine, X, y, X_units, y_units)
             with clock.measure("start"):
                 sampler = self._sampler() if TRANSFORMER in checked["proposers"] else None
             names = column_names(self)
+            X = np.asfortranarray(X)  # once, not for each output
             targets = y.reshape(len(y), -1).T
             several = y.ndim == 2
             not_run = "search='none'" if self.search == "none" else "no engine can run here"

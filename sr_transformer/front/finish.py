@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -34,7 +35,11 @@ def most_finished(table: Table) -> int:
 
 
 def bring_to_users_units(
-    hall: HallOfFame, candidates: Iterable[Candidate], table: Table, scaling: Scaling
+    hall: HallOfFame,
+    candidates: Iterable[Candidate],
+    table: Table,
+    scaling: Scaling,
+    deadline: float = np.inf,
 ) -> None:
     """Add formulas of a scaled table to a hall of fame in the units of the given one.
 
@@ -52,8 +57,13 @@ def bring_to_users_units(
         As it was given, with losses in the units of the scaled table.
     scaling : Scaling
         What scaled it.
+    deadline : float
+        Value of ``time.perf_counter()`` after which the other candidates are left out, once the
+        hall of fame has one.
     """
     for candidate in candidates:
+        if time.perf_counter() > deadline and len(hall):
+            break
         shown = scaling.to_user_units(candidate.expression).lower(hall.operators)
         if shown is None:
             continue
@@ -67,7 +77,9 @@ def bring_to_users_units(
             hall.add(Candidate(shown, loss, candidate.source))
 
 
-def simplify_constants(hall: HallOfFame, table: Table, *, has_units: bool = False) -> None:
+def simplify_constants(
+    hall: HallOfFame, table: Table, *, has_units: bool = False, deadline: float = np.inf
+) -> None:
     """Let simple numbers take the place of constants on the front where the table agrees.
 
     Formulas are also tried without the constants that they may not need.
@@ -79,6 +91,9 @@ def simplify_constants(hall: HallOfFame, table: Table, *, has_units: bool = Fals
         As it was given, with losses in the units of the scaled table.
     has_units : bool
         Constants may carry units; no formula is tried without one.
+    deadline : float
+        Value of ``time.perf_counter()`` after which the other formulas stay as they are; the one
+        that is selected comes first.
     """
     some = table
     if len(table.y) > _ROUNDING_ROWS:
@@ -88,7 +103,10 @@ def simplify_constants(hall: HallOfFame, table: Table, *, has_units: bool = Fals
     # A rival may take the place of a formula whose loss has risen a little; it is next, and so are
     # the shorter ones.
     while untried := [c for c in hall.front if c.expression not in tried]:
-        for candidate in untried:
+        selected = hall[hall.select()]
+        for candidate in sorted(untried, key=lambda c: c is not selected):
+            if time.perf_counter() > deadline:
+                return
             tried.add(candidate.expression)
             if not has_units:
                 _add_shorter(hall, candidate, table, some)

@@ -12,6 +12,8 @@ results in 300 repetitions, and two fits with one ``random_state`` have to agree
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from sr_transformer.expression import Expression
@@ -28,7 +30,11 @@ _INDEPENDENT = 1e-8  # share of a derivative that the affine constants must leav
 
 
 def refit(
-    expression: Expression, table: Table, *, max_evaluations: int = 200
+    expression: Expression,
+    table: Table,
+    *,
+    max_evaluations: int = 200,
+    deadline: float = np.inf,
 ) -> tuple[Expression, float]:
     """Fit the constants, starting from those that the formula has.
 
@@ -38,6 +44,8 @@ def refit(
     table : Table
     max_evaluations : int
         Upper bound of the number of evaluations of the formula.
+    deadline : float
+        Value of ``time.perf_counter()`` after which there is no further step.
 
     Returns
     -------
@@ -50,7 +58,9 @@ def refit(
     if not expression.constants:
         return expression, start_loss
     fit = Descent(expression, table)
-    constants, _ = fit.descend(np.array([expression.constants]), max_evaluations, _CONVERGED)
+    constants, _ = fit.descend(
+        np.array([expression.constants]), max_evaluations, _CONVERGED, deadline=deadline
+    )
     candidate = expression.with_constants(constants[0])
     loss = table.loss(candidate)
     if not loss < start_loss:
@@ -106,6 +116,7 @@ class Descent:
         halve_after: int | None = None,
         enough: float = 0.0,
         hopeless: float = np.inf,
+        deadline: float = np.inf,
     ) -> tuple[Array, Array]:
         """Damped Gauss-Newton descents from several starts.
 
@@ -129,6 +140,8 @@ class Descent:
             All descents end when one reaches this loss.
         hopeless : float
             All end where none is below this loss when the first starts are given up.
+        deadline : float
+            All end at this value of ``time.perf_counter()``.
 
         Returns
         -------
@@ -138,7 +151,7 @@ class Descent:
         """
         with np.errstate(all="ignore"):
             return self._descend(
-                starts, max_evaluations, tolerance, most, halve_after, enough, hopeless
+                starts, max_evaluations, tolerance, most, halve_after, enough, hopeless, deadline
             )
 
     def _descend(
@@ -150,6 +163,7 @@ class Descent:
         halve_after: int | None,
         enough: float,
         hopeless: float,
+        deadline: float,
     ) -> tuple[Array, Array]:
         n_rows, nonlinear = self._y.size, self._nonlinear
         constants = starts.copy()
@@ -177,6 +191,8 @@ class Descent:
         damping, growth = np.full(alive.size, _FIRST_DAMPING), np.full(alive.size, 2.0)
         for evaluation in range(1, max_evaluations):
             if not alive.size or best_loss.min() <= enough * n_rows:
+                break
+            if time.perf_counter() >= deadline:
                 break
             curvature, gradient, scale = curves
             step = _solve(curvature, damping, -gradient)

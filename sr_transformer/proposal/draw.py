@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -44,8 +45,12 @@ class Sampler(Protocol):
         maxsize: int,
         temperature: float,
         random_state: np.random.RandomState,
+        deadline: float = np.inf,
     ) -> Counter[Expression]:
-        """Draw ``n`` formulas of at most ``maxsize`` symbols; count those drawn repeatedly."""
+        """Draw ``n`` formulas of at most ``maxsize`` symbols; count those drawn repeatedly.
+
+        At ``deadline``, a value of ``time.perf_counter()``, what is complete is returned.
+        """
 
 
 class NetworkSampler:
@@ -80,6 +85,7 @@ class NetworkSampler:
         maxsize: int,
         temperature: float,
         random_state: np.random.RandomState,
+        deadline: float = np.inf,
     ) -> Counter[Expression]:
         """Sample token by token; samples that begin alike are read as one until they part."""
         import torch
@@ -96,6 +102,8 @@ class NetworkSampler:
         with torch.inference_mode(), _ONE_THREAD:
             cache = network.start(self._memory, n, maxsize + 1)
             for position in range(maxsize):
+                if time.perf_counter() > deadline:
+                    break
                 logits = network.step(torch.from_numpy(last).to(device), cache)
                 shares = _shares(logits.double().cpu().numpy(), grammar.allowed(), temperature)
                 shares = shares.cumsum(axis=1)
@@ -198,11 +206,12 @@ class PriorSampler:
         maxsize: int,
         temperature: float,
         random_state: np.random.RandomState,
+        deadline: float = np.inf,
     ) -> Counter[Expression]:
         """Draw from the prior those that fit; ``temperature`` has no meaning here."""
         stream = ExampleStream(int(random_state.randint(2**31)))
         drawn: Counter[Expression] = Counter()
-        while drawn.total() < n:
+        while drawn.total() < n and time.perf_counter() <= deadline:
             formula = stream.formula()
             used, fits = formula.variables, formula.operators <= operators
             if fits and len(used) <= self._table_columns and len(formula.symbols) <= maxsize:

@@ -24,6 +24,7 @@ Array = np.ndarray
 
 _POLISHED_PER_SIZE = 3
 _WORTH_POLISHING = 1.5  # times the loss of the front that a polished formula may have
+_STARTING = 4.0  # seconds that the first use of other processes may take, on a busy machine
 _PARALLEL_FROM = 32  # formulas for each process; fewer are not worth the transfer
 _TOGETHER = 64  # formulas that are compared with the same front
 _WRAPPER = 4  # symbols of an outer factor and offset
@@ -53,6 +54,13 @@ class Fitter:
     maxsize: int
     deadline: float
     n_jobs: int | None
+
+    @cached_property
+    def _n_processes(self) -> int:
+        """Processes to share work among; one where starting others may take all of the time."""
+        if time.perf_counter() + _STARTING > self.deadline:
+            return 1
+        return effective_n_jobs(self.n_jobs)
 
     @cached_property
     def few_rows(self) -> Table:
@@ -110,7 +118,7 @@ class Fitter:
 
     def _shared(self, work: Callable[[list], list], items: list) -> list:
         """Results of some work, shared among the processes."""
-        n_processes = min(effective_n_jobs(self.n_jobs), max(1, len(items) // _PARALLEL_FROM))
+        n_processes = min(self._n_processes, max(1, len(items) // _PARALLEL_FROM))
         if n_processes == 1:
             return work(items)
         # Consecutive items stay together, so that the results come in the order of one process: of
@@ -147,9 +155,7 @@ class Fitter:
     def _refine(self, formulas: list[tuple[Expression, bool]]) -> list[tuple[Expression, float]]:
         fitted = []
         for formula, promising in formulas:
-            if time.perf_counter() > self.deadline:
-                break
-            if promising:
+            if promising and time.perf_counter() < self.deadline:
                 fitted.append(refine(formula, self.table, enough=self.table.exact))
             else:
                 fitted.append((formula, self.table.loss(formula)))
@@ -205,35 +211,58 @@ def rescaled(expression: Expression, table: Table, bound: float) -> Expression |
     )
 
 
-def polish(pool: Pool, table: Table, rows: Table, deadline: float) -> None:
-    """Fit the constants of what comes near a pool's front anew, in place.
+def polish(pool: Pool, rows: Table, deadline: float) -> None:
+    """Fit the constants of a pool's front, and of what comes near it, anew, in place.
 
     Parameters
     ----------
     pool : Pool
-    table : Table
-        All rows; the front is fitted to all of them.
     rows : Table
-        Those, or a sample of them, to which the others are fitted.
+        All rows of a table, or a sample of them.
     deadline : float
-        Value of ``time.perf_counter()`` after which no further formula is fitted.
+        Value of ``time.perf_counter()`` at which it ends, with those of the front fitted first.
     """
+    for candidate in [*pool.front, *_near_the_front(pool)]:
+        if time.perf_counter() >= deadline:
+            return
+        expression, loss = refit(candidate.expression, rows, deadline=deadline)
+        if np.isfinite(loss):
+            pool.replace(candidate, Candidate(expression, loss, candidate.source))
+
+
+def _near_the_front(pool: Pool) -> list[Candidate]:
+    """Formulas that are not on the front, but would be if their constants were a little better."""
+    front = set(map(id, pool.front))
     ranks: dict[int, int] = defaultdict(int)
-    best = np.inf
+    best, near = np.inf, []
     for candidate in pool.candidates:
         rank = ranks[candidate.complexity]
         ranks[candidate.complexity] += 1
         best = min(best, max(candidate.loss, pool.loss_floor))
-        near = rank < _POLISHED_PER_SIZE and candidate.loss <= _WORTH_POLISHING * best
-        if near and time.perf_counter() < deadline:
-            expression, loss = refit(candidate.expression, rows)
-            if np.isfinite(loss):
-                pool.replace(candidate, Candidate(expression, loss, candidate.source))
-    if rows is table:
-        return
-    for candidate in pool.front:
-        if time.perf_counter() >= deadline:
-            break
-        expression, loss = refitted_in_blocks(candidate.expression, table)
+        if rank < _POLISHED_PER_SIZE and candidate.loss <= _WORTH_POLISHING * best:
+            near.append(candidate)
+    return [candidate for candidate in near if id(candidate) not in front]
+
+
+def refit_on_all_rows(
+    pool: Pool, candidates: Iterable[Candidate], table: Table, deadline: float
+) -> None:
+    """Fit the constants of some of a pool's formulas to all rows of a long table, in place.
+
+    Parameters
+    ----------
+    pool : Pool
+    candidates : iterable of Candidate
+        Fitted to a sample of the rows; the most important first.
+    table : Table
+        All rows.
+    deadline : float
+        Value of ``time.perf_counter()`` at which it ends; the first formula is always fitted, by a
+        step at least.
+    """
+    for number, candidate in enumerate(candidates):
+        if number and time.perf_counter() >= deadline:
+            return
+        expression, loss = refitted_in_blocks(candidate.expression, table, deadline)
         if np.isfinite(loss):
             pool.replace(candidate, Candidate(expression, loss, candidate.source))

@@ -18,17 +18,27 @@ from sr_transformer.proposal.fit import Fitter, polish
 from sr_transformer.proposal.proposers import REPAIR, TRANSFORMER
 from sr_transformer.proposal.relevance import relevant_columns
 from sr_transformer.proposal.repair import Repair
+from sr_transformer.table.pace import evaluation_seconds
 from sr_transformer.table.table import Table
 
 DEFAULT_CANDIDATES = 256
 """Formulas drawn where neither their number nor a time limit is given."""
 
+FIT_ROWS = 1000
+"""Rows of a sample that formulas are fitted to."""
+
 _FIRST_CHUNK = 64  # where time is limited, so that some of what is drawn can also be fitted
 _CHUNK = 256  # formulas drawn at a time, from one bag, between two looks at the clock
 _FEWEST_DRAWN = 16  # as many in a short remainder of the time
-_FIT_ROWS = 1000
 _POLISH_ROWS = 20_000
 _RELEVANT_COLUMNS = 10  # as many as the network reads
+_RELEVANCE_SHARE = 0.3  # of the time, to find out which columns of a wide table matter
+_CLOSED_SHARE = 0.5  # of the time that is then left, where the network draws as well
+_DRAWING_SHARE = 0.5  # of the time left, that one chunk may be drawn for: it is also to be fitted
+# What is kept of the time for the last fit of the best: seconds and evaluations of a formula on the
+# rows that it takes, but no more than a share.
+_POLISH_SECONDS, _POLISH_EVALUATIONS = 0.05, 1000
+_POLISH_SHARE = 0.1
 _STARTED_ANEW = 30  # best formulas that are fitted again where they are drawn again
 _EMPTY_CHUNKS = 3  # without any new formula: there are no more
 
@@ -102,8 +112,9 @@ class Proposing:
         self.columns: tuple[int, ...] = ()
         self.n_drawn = 0
         self.fitter = Fitter(
-            table=table.sample(_FIT_ROWS, random_state), operators=operators,
-            maxsize=maxsize, deadline=clock.deadline, n_jobs=n_jobs,
+            table=table.sample(FIT_ROWS, random_state), operators=operators,
+            maxsize=maxsize, n_jobs=n_jobs,
+            deadline=clock.earlier(self._polish_seconds()).deadline,
         )  # fmt: skip
         self._seen: set[tuple[str, ...]] = set()
         self._repair = Repair(pool, self.fitter, self._seen, random_state)
@@ -116,16 +127,22 @@ class Proposing:
         table, fitter, pool = self.table, self.fitter, self.pool
         for stage in ("closed-forms", "encode", "sample", "fit", "repair", "polish"):
             self.clock.add(stage, 0.0)
+        if time.perf_counter() >= fitter.deadline:
+            return
         with self.clock.measure("closed-forms"):
-            relevance = relevant_columns(table.X, table.y, _RELEVANT_COLUMNS, self.random_state)
-            self.columns = relevance.columns
+            relevance = relevant_columns(
+                table.X, table.y, _RELEVANT_COLUMNS, self.random_state,
+                self._some_of_the_time(_RELEVANCE_SHARE) - time.perf_counter(),
+            )  # fmt: skip
+            self.columns = self._repair.columns = relevance.columns
+            share = _CLOSED_SHARE if TRANSFORMER in self.proposers else 1.0
             for candidate in closed_form_candidates(
                 fitter.table,
                 relevance.columns,
                 proposers=self.proposers,
                 operators=self.operators,
                 maxsize=self.maxsize,
-                deadline=fitter.deadline,
+                deadline=self._some_of_the_time(share),
             ):
                 pool.add(candidate)
         self._seen.update(candidate.expression.symbols for candidate in pool.candidates)
@@ -156,7 +173,7 @@ class Proposing:
             with clock.measure("sample"):
                 drawn = self.sampler.draw(
                     n, speakable(self.operators), self.maxsize, self.temperature * bags.heat,
-                    self.random_state,
+                    self.random_state, self._some_of_the_time(_DRAWING_SHARE),
                 )  # fmt: skip
                 formulas, n_new = self._worth_fitting(drawn, columns)
             self.n_drawn += n
@@ -204,14 +221,25 @@ class Proposing:
         return formulas, len(new)
 
     def polish(self, seconds: float = np.inf) -> None:
-        """Fit the constants of the best anew, on up to 20,000 rows, and of the front on all.
+        """Fit the constants of the best anew, on up to 20,000 rows.
 
         It takes no more than some seconds, and ends with the time of the fit.
         """
         with self.clock.measure("polish"):
             rows = self.table.sample(_POLISH_ROWS, self.random_state)
-            deadline = min(self.fitter.deadline, time.perf_counter() + seconds)
-            polish(self.pool, self.table, rows, deadline)
+            polish(self.pool, rows, min(self.clock.deadline, time.perf_counter() + seconds))
+
+    def _polish_seconds(self) -> float:
+        if (left := self.clock.left()) is None:
+            return 0.0
+        share = min(_POLISH_ROWS / len(self.table.y), 1.0)
+        seconds = _POLISH_SECONDS + _POLISH_EVALUATIONS * share * evaluation_seconds(self.table)
+        return min(seconds, _POLISH_SHARE * left)
+
+    def _some_of_the_time(self, share: float) -> float:
+        """Value of ``time.perf_counter()`` when a share of what is left until the deadline is."""
+        now, deadline = time.perf_counter(), self.fitter.deadline
+        return deadline if deadline == np.inf else now + share * max(deadline - now, 0.0)
 
 
 @lru_cache(maxsize=256)

@@ -40,6 +40,11 @@ class Repair:
     seen : set of tuple of str
         Symbols of the formulas that need no fit any more; grows.
     random_state : numpy.random.RandomState
+
+    Attributes
+    ----------
+    columns : sequence of int
+        Columns that may be brought in, the most relevant first.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Repair:
         self.pool = pool
         self.fitter = fitter
         self.seen = seen
+        self.columns: Sequence[int] = range(fitter.table.X.shape[1])
         self._random_state = random_state
         self._changed: set[tuple[str, ...]] = set()  # formulas whose changes were tried
         self._started = time.perf_counter()
@@ -89,11 +95,11 @@ class Repair:
         self.pool.extend(fitted)
 
     def _useful_columns(self) -> list[int]:
-        """The columns that good formulas use, those of the best first."""
+        """The columns that good formulas use, those of the best first, then those that matter."""
         columns: dict[int, None] = {}
         for candidate in self.pool.front[::-1]:
             columns.update(dict.fromkeys(candidate.expression.variables))
-        columns.update(dict.fromkeys(range(self.fitter.table.X.shape[1])))
+        columns.update(dict.fromkeys(self.columns))
         return sorted(list(columns)[:_EDITED_COLUMNS])
 
     def _round(self) -> bool:
@@ -126,6 +132,8 @@ class Repair:
         front = self._front_losses()
         edits: list[tuple[float, Edit]] = []
         for parent in self._parents(front):
+            if time.perf_counter() > self.fitter.deadline:
+                break
             self._changed.add(parent.key)
             for edit in self._editor.edits(parent.expression, _WORTH_A_FIT * front):
                 loss = max(edit.loss, self.fitter.table.exact)

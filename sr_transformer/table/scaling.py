@@ -34,8 +34,20 @@ def magnitude_exponent(values: Array) -> int:
     if sizes.size == 0:
         return 0
     middle = sizes.size // 2
-    exponent = round(math.log10(np.partition(sizes, middle)[middle]))
-    return min(max(exponent, -_LARGEST_EXPONENT), _LARGEST_EXPONENT)
+    return _exponent(np.partition(sizes, middle)[middle])
+
+
+def _magnitude_exponents(X: Array) -> tuple[int, ...]:
+    """The same for each column of X (n_rows, n_columns); all at once where the table is wide."""
+    sizes = np.abs(X) if X.shape[1] > len(X) else np.zeros(1)
+    if not np.all((sizes > 0) & (sizes < np.inf)):
+        return tuple(magnitude_exponent(column) for column in X.T)
+    middle = len(X) // 2
+    return tuple(map(_exponent, np.partition(sizes, middle, axis=0)[middle].tolist()))
+
+
+def _exponent(size: float) -> int:
+    return min(max(round(math.log10(size)), -_LARGEST_EXPONENT), _LARGEST_EXPONENT)
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,7 @@ class Scaling:
     @classmethod
     def of(cls, X: Array, y: Array) -> Scaling:
         """Scaling of a table X (n_rows, n_columns) and y (n_rows,)."""
-        return cls(tuple(magnitude_exponent(column) for column in X.T), magnitude_exponent(y))
+        return cls(_magnitude_exponents(X), magnitude_exponent(y))
 
     @classmethod
     def identity(cls, n_columns: int) -> Scaling:
@@ -65,7 +77,10 @@ class Scaling:
 
     def scale_X(self, X: Array) -> Array:
         """Scaled copy of X (n_rows, n_columns), in column order for fast evaluation."""
-        return np.asfortranarray(divided(X, np.array(self.x_exponents)))
+        scaled = np.array(X, order="F")
+        for column in np.flatnonzero(self.x_exponents):  # most are at their magnitude already
+            scaled[:, column] = divided(scaled[:, column], self.x_exponents[column])
+        return scaled
 
     def scale_y(self, y: Array) -> Array:
         """Scaled copy of y (n_rows,)."""

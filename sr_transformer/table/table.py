@@ -74,16 +74,13 @@ class Table:
             weights = np.ldexp(weights, -int(np.frexp(weights.max())[1]))
         merged = 0
         if X.shape[0] * (X.shape[1] + 1) <= _MERGED_NUMBERS:
-            rows = np.column_stack([X, y])
-            order = np.lexsort(rows.T)
-            rows = rows[order]
-            first = np.flatnonzero(np.append(True, np.any(rows[1:] != rows[:-1], axis=1)))
-            if len(first) == len(y):
-                X, y, weights = X[order], y[order], None if weights is None else weights[order]
-            else:
+            order, first = _different_rows(X, y)
+            weights = None if weights is None else weights[order]
+            if len(first) < len(y):
                 merged = len(y) - len(first)
-                ones = np.ones(len(y)) if weights is None else weights[order]
-                X, y, weights = rows[first, :-1], rows[first, -1], np.add.reduceat(ones, first)
+                ones = np.ones(len(y)) if weights is None else weights
+                order, weights = order[first], np.add.reduceat(ones, first)
+            X, y = X[order], y[order]
         return cls(np.asfortranarray(X), y, _normalised(weights), merged=merged)
 
     def rows(self, index: Array | slice) -> Table:
@@ -224,6 +221,21 @@ class Table:
         nothing.
         """
         return loss <= self.exact and len(expression.constants) < len(self.y)
+
+
+def _different_rows(X: Array, y: Array) -> tuple[Array, Array]:
+    """Order of the rows by y and then by the last columns, and where in it each new row begins.
+
+    Only rows that agree in y are sorted by the columns, of which there may be thousands.
+    """
+    order = np.argsort(y, kind="stable")
+    tied = np.append(False, y[order[1:]] == y[order[:-1]])  # with the row before
+    among = np.flatnonzero(tied | np.append(tied[1:], False))
+    alike = order[among]
+    order[among] = alike[np.lexsort([*X[alike].T, y[alike]])]
+    again = np.flatnonzero(tied)
+    again = again[np.all(X[order[again]] == X[order[again - 1]], axis=1)]
+    return order, np.delete(np.arange(len(y)), again)
 
 
 def _normalised(weights: Array | None) -> Array | None:

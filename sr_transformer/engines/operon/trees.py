@@ -124,7 +124,9 @@ def from_nodes(nodes: Iterable[Any], hashes: Sequence[int]) -> Expression:
     ExpressionError
         If a node has no spelling here, or a number is not finite.
     """
-    columns = {value: Expression([f"x{column}"]) for column, value in enumerate(hashes)}
+    nodes = list(nodes)
+    used = {node.HashValue for node in nodes if node.IsVariable}  # of a wide table's, few
+    columns = {v: Expression.variable(i) for i, v in enumerate(hashes) if v in used}
     stack: list[Expression] = []
     for node in nodes:
         value = _number(_short(node.Value))

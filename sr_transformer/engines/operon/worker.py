@@ -8,7 +8,7 @@ import pickle
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Thread
 from typing import Any
 
@@ -266,9 +266,13 @@ def main() -> None:
         pickle.dump((kind, content), output)
         output.flush()
 
+    clock = Clock()
     send("started")
     task: SearchTask = pickle.load(sys.stdin.buffer)
     Thread(target=_end_with_the_caller, daemon=True).start()
+    if task.timeout_in_seconds is not None:  # a long table takes some of it to come over
+        seconds = max(task.timeout_in_seconds - clock.elapsed(), 0.0)
+        task = replace(task, timeout_in_seconds=seconds)
     try:
         search(task, lambda result: send("front", result))
     except Exception as error:

@@ -45,13 +45,13 @@ def closed_form_candidates(
     ----------
     table : Table
     columns : sequence of int
-        Columns that matter, for all proposers but the linear one, which uses all.
+        Columns that matter, for all proposers but the linear one, which looks at all.
     proposers : sequence of str
         Names of proposers; each is the source of its candidates.
     operators, maxsize
         What the candidates may use, and how long they may be.
     deadline : float
-        Value of ``time.perf_counter()`` after which no further proposer starts.
+        Value of ``time.perf_counter()`` at which they end, once there is a formula.
 
     Yields
     ------
@@ -60,8 +60,9 @@ def closed_form_candidates(
         interrupted from the keyboard comes before the interruption.
     """
     bench = Bench(table, columns, operators, maxsize)
+    found = False
     for name, family in FAMILIES.items():
-        if name not in proposers or time.perf_counter() > deadline:
+        if name not in proposers or (found and time.perf_counter() > deadline):
             continue
         best: dict[tuple[str, ...], Candidate] = {}
         try:
@@ -69,9 +70,12 @@ def closed_form_candidates(
                 for formula, loss in family(bench):
                     if formula.symbols not in best or loss < best[formula.symbols].loss:
                         best[formula.symbols] = Candidate(formula, loss, name)
+                    if time.perf_counter() > deadline:
+                        break
         except KeyboardInterrupt:
             yield from best.values()
             raise
+        found = found or bool(best)
         yield from best.values()
         if any(is_settled(candidate, table) for candidate in best.values()):
             break

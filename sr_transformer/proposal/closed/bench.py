@@ -11,6 +11,7 @@ from sr_transformer.front.pool import ALMOST_EQUAL
 from sr_transformer.proposal.closed.libraries import ONE, weighted_sum
 from sr_transformer.proposal.closed.subsets import Library, best_subsets, normal_equations
 from sr_transformer.proposal.constants import refit
+from sr_transformer.proposal.relevance import linear_columns
 from sr_transformer.table.table import Table
 
 Array = np.ndarray
@@ -30,8 +31,9 @@ _WHOLE = 1e-9  # relative distance at which a constant is tried as a multiple of
 class Bench:
     """A table and what a family needs for it: sums by least squares, and finished formulas.
 
-    ``varying`` are the columns that are not constant, ``columns`` the at most ten of them that
-    matter, ``root`` the roots of the weights, and a sum has at most ``most_terms`` terms.
+    ``varying`` are the columns that are not constant, or the 300 of them that y is most likely a
+    sum of, ``columns`` the at most ten that matter, ``root`` the roots of the weights, and a sum
+    has at most ``most_terms`` terms.
     """
 
     def __init__(
@@ -42,8 +44,8 @@ class Bench:
         maxsize: int,
     ) -> None:
         self.X, self.y, self._table = table.X, table.y, table
-        self.varying = [i for i in range(self.X.shape[1]) if np.ptp(self.X[:, i]) > 0]
-        self.columns = [i for i in columns[:_MOST_COLUMNS] if i in set(self.varying)]
+        self.varying = linear_columns(self.X, self.y)
+        self.columns = [i for i in columns[:_MOST_COLUMNS] if np.ptp(self.X[:, i]) > 0]
         self.operators, self._maxsize = operators, maxsize
         self.root = np.ones(len(self.y)) if table.weights is None else np.sqrt(table.weights)
         self._promising = _WORTH_REFITTING * table.variance
