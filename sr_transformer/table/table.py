@@ -19,6 +19,7 @@ _MERGED_NUMBERS = 2_000_000
 # 1e-10, where the rounding of float64 and of a longer formula's constants begins.
 _EXPLAINED = 1e-20
 _ROUNDING = 1e-30  # the same of the mean square: y itself is only given to 16 digits
+_ROUNDING_OF_CONSTANTS = 1e-28  # the same of the variance, where a peak has nearly all of it
 
 # Largest power of ten of y whose square is still safely inside float64's range.
 _SAFE_EXPONENT = 100
@@ -152,7 +153,11 @@ class Table:
         """
         spread = float(np.median(np.abs(self.y - np.median(self.y))))
         unit = (spread * 10.0**-self.exponent) ** 2 if spread > 0.0 else self.variance
-        return max(_EXPLAINED * unit, _ROUNDING * self.mean_of_squares(self.y))
+        return max(
+            _EXPLAINED * unit,
+            _ROUNDING * self.mean_of_squares(self.y),
+            _ROUNDING_OF_CONSTANTS * self.variance,
+        )
 
     def is_explained_by(self, expression: Expression, loss: float) -> bool:
         """Whether a formula of this loss explains the table to machine precision.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from sr_transformer.front.pool import Candidate
-from sr_transformer.proposal.closed import links, power_laws, ratios, sums
+from sr_transformer.proposal.closed import curves, links, power_laws, ratios, sums
 from sr_transformer.proposal.closed.bench import Bench, Fitted
 from sr_transformer.table.table import Table
 
@@ -22,6 +22,7 @@ FAMILIES: dict[str, Callable[[Bench], Iterator[Fitted]]] = {
     "linear": sums.linear,
     "polynomial": sums.polynomials,
     "rational": ratios.ratios,
+    "curve": curves.curves,
     "additive": sums.additive,
     "link": links.links,
 }

@@ -40,7 +40,7 @@ class Bench:
         operators: frozenset[str],
         maxsize: int,
     ) -> None:
-        self.X, self.y, self._table = table.X, table.y, table
+        self.X, self.y, self.table = table.X, table.y, table
         self.varying = [i for i in range(self.X.shape[1]) if np.ptp(self.X[:, i]) > 0]
         self.columns = [i for i in columns[:_MOST_COLUMNS] if i in set(self.varying)]
         self.operators, self._maxsize = operators, maxsize
@@ -48,6 +48,11 @@ class Bench:
         self._promising = _WORTH_REFITTING * table.variance
         # As many terms as rows would fit anything exactly.
         self.most_terms = max(1, min(_MOST_TERMS, (maxsize + 1) // 2, (len(self.y) - 1) // 2))
+
+    def is_writable(self, formula: Expression) -> bool:
+        """Whether a formula can be written with the allowed operators and symbols."""
+        lowered = formula.lower(self.operators)
+        return lowered is not None and len(lowered.symbols) <= self._maxsize
 
     def finished(self, formula: Expression) -> Iterator[Fitted]:
         """The formula in its shortest allowed spelling with its loss, if it can be used."""
@@ -61,21 +66,23 @@ class Bench:
         )
         if near != formula.constants:
             rounded, rounded_loss = self._spelled(formula.with_constants(near))
-            if rounded_loss <= max(loss * (1 + ALMOST_EQUAL), self._table.exact):
+            if rounded_loss <= max(loss * (1 + ALMOST_EQUAL), self.table.exact):
                 shown, loss = rounded, rounded_loss
         yield shown, loss
 
-    def refitted(self, formulas: Iterable[Expression], most: int) -> Iterator[Fitted]:
+    def refitted(
+        self, formulas: Iterable[Expression], most: int, max_evaluations: int = 25
+    ) -> Iterator[Fitted]:
         """The formulas, and the ``most`` of the lowest loss with constants fitted anew."""
         ranked = []
         for formula in formulas:
             shown = formula.simplify()
-            loss = self._table.loss(shown)
+            loss = self.table.loss(shown)
             if np.isfinite(loss):
                 ranked.append((loss, len(ranked), shown))
         for rank, (loss, _, formula) in enumerate(sorted(ranked)):
-            if rank < most and self._table.exact < loss < self._promising:
-                formula, _ = refit(formula, self._table, max_evaluations=25)
+            if rank < most and self.table.exact < loss < self._promising:
+                formula, _ = refit(formula, self.table, max_evaluations=max_evaluations)
             yield from self.finished(formula)
 
     def sums(
@@ -114,7 +121,7 @@ class Bench:
         shown = formula.simplify().lower(self.operators)
         if shown is None or len(shown.symbols) > self._maxsize or not shown.variables:
             return formula, np.inf
-        return shown, self._table.loss(shown)
+        return shown, self.table.loss(shown)
 
 
 def least_squares(values: Array, wanted: Array) -> Array | None:

@@ -8,7 +8,6 @@ import numpy as np
 
 from sr_transformer.expression import Expression
 from sr_transformer.proposal.closed.bench import Bench, Fitted
-from sr_transformer.proposal.closed.curves import curves
 from sr_transformer.proposal.closed.libraries import ONE, functions, monomials
 from sr_transformer.proposal.closed.subsets import Library
 
@@ -34,12 +33,9 @@ def polynomials(bench: Bench) -> Iterator[Fitted]:
 
 
 def additive(bench: Bench) -> Iterator[Fitted]:
-    """Sums of functions of the columns, and single columns through functions with an own rate."""
+    """Sums of functions of the columns."""
     library = functions(bench.X, bench.columns, bench.operators)
     yield from _sums(bench, library, min(_MOST_FUNCTIONS, bench.most_terms))
-    starts = [formula for i in bench.columns for formula in curves(bench.X, bench.y, bench.root, i)]
-    if len(bench.y) > 6:
-        yield from bench.refitted(starts, most=6)
 
 
 def _sums(bench: Bench, library: Library, max_terms: int) -> Iterator[Fitted]:
