@@ -102,7 +102,19 @@ class Pool:
 
     def explains(self, table: Table) -> bool:
         """Whether one of the formulas explains a table to machine precision."""
-        return any(table.is_explained_by(c.expression, c.loss) for c in self._pool.values())
+        return bool(self.explaining(table, 1))
+
+    def explaining(self, table: Table, most: int) -> list[Candidate]:
+        """The shortest formulas that explain a table, at most so many.
+
+        The losses in the pool may be those of other rows, and are taken as a hint only.
+        """
+        found = []
+        for c in self.candidates:
+            if len(found) < most and table.is_explained_by(c.expression, c.loss):
+                if table.is_explained_by(c.expression, table.loss(c.expression)):
+                    found.append(c)
+        return found
 
     def _floored(self, loss: float) -> float:
         return max(loss, self.loss_floor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,11 +14,13 @@ from sr_transformer.expression import ARITHMETIC, Expression
 from sr_transformer.front.pool import Candidate, Pool
 from sr_transformer.proposal.bags import Bags
 from sr_transformer.proposal.closed import closed_form_candidates, is_settled
+from sr_transformer.proposal.constants import refit
 from sr_transformer.proposal.draw import Sampler
 from sr_transformer.proposal.fit import Fitter, polish
 from sr_transformer.proposal.proposers import REPAIR, TRANSFORMER
 from sr_transformer.proposal.relevance import relevant_columns
 from sr_transformer.proposal.repair import Repair
+from sr_transformer.proposal.sampled_rows import SampledRows
 from sr_transformer.table.table import Table
 
 DEFAULT_CANDIDATES = 256
@@ -30,6 +33,9 @@ _FIT_ROWS = 1000
 _POLISH_ROWS = 20_000
 _RELEVANT_COLUMNS = 10  # as many as the network reads
 _STARTED_ANEW = 30  # best formulas that are fitted again where they are drawn again
+_CHECKED = 4  # formulas of those that explain the sample that are tried on all rows
+_REFITTED = 30  # best formulas that are fitted anew where the sample gets further rows
+_MOST_SAMPLES = 10
 _EMPTY_CHUNKS = 3  # without any new formula: there are no more
 
 
@@ -101,9 +107,12 @@ class Proposing:
         self.clock = clock
         self.columns: tuple[int, ...] = ()
         self.n_drawn = 0
+        self._rows = SampledRows.of(table, _FIT_ROWS, random_state)
+        self._n_samples = 1
+        self._explained_nearly_all: list[Candidate] = []
         self.fitter = Fitter(
-            table=table.sample(_FIT_ROWS, random_state), operators=operators,
-            maxsize=maxsize, deadline=clock.deadline, n_jobs=n_jobs,
+            table=self._rows.table, operators=operators, maxsize=maxsize,
+            deadline=clock.deadline, n_jobs=n_jobs,
         )  # fmt: skip
         self._seen: set[tuple[str, ...]] = set()
         self._repair = Repair(pool, self.fitter, self._seen, random_state)
@@ -113,37 +122,69 @@ class Proposing:
 
     def run(self) -> None:
         """Let all proposers write, until the table is explained or the time is over."""
-        table, fitter, pool = self.table, self.fitter, self.pool
+        table, pool = self.table, self.pool
         for stage in ("closed-forms", "encode", "sample", "fit", "repair", "polish"):
             self.clock.add(stage, 0.0)
         with self.clock.measure("closed-forms"):
             relevance = relevant_columns(table.X, table.y, _RELEVANT_COLUMNS, self.random_state)
             self.columns = relevance.columns
-            for candidate in closed_form_candidates(
-                fitter.table,
-                relevance.columns,
-                proposers=self.proposers,
-                operators=self.operators,
-                maxsize=self.maxsize,
-                deadline=fitter.deadline,
-            ):
-                pool.add(candidate)
+            self._write_closed_forms()
+            while any(is_settled(c, self.fitter.table) for c in pool.front):
+                if not self._sample_missed_rows():
+                    return
+                self._write_closed_forms()
         self._seen.update(candidate.expression.symbols for candidate in pool.candidates)
-        if any(is_settled(candidate, fitter.table) for candidate in pool.front):
-            return
         if TRANSFORMER in self.proposers:
             self._draw(Bags(table.X, table.y, self.sampler, relevance, self.random_state))
         elif REPAIR in self.proposers:
             with self.clock.measure("repair"):
                 self._repair.go_on()
+                while pool.explains(self.fitter.table) and self._sample_missed_rows():
+                    self._repair.go_on()
+
+    def _write_closed_forms(self) -> None:
+        for candidate in closed_form_candidates(
+            self.fitter.table,
+            self.columns,
+            proposers=self.proposers,
+            operators=self.operators,
+            maxsize=self.maxsize,
+            deadline=self.fitter.deadline,
+        ):
+            self.pool.add(candidate)
+
+    def _sample_missed_rows(self) -> bool:
+        """Take rows into the sample that the formulas which explain it miss, if all of them do.
+
+        The pool's formulas are compared, and the best of them fitted, on the new sample. They are
+        kept as they were, too, as the rows that they miss may follow no law.
+        """
+        pool = self.pool
+        explaining = pool.explaining(self.fitter.table, _CHECKED)
+        rows = self._rows
+        if self._n_samples < _MOST_SAMPLES and time.perf_counter() < self.fitter.deadline:
+            rows = rows.with_missed(c.expression for c in explaining)
+        if rows is self._rows:
+            return False
+        self._explained_nearly_all = pool.candidates
+        self._rows, self._n_samples = rows, self._n_samples + 1
+        self.fitter = self._repair.fitter = replace(self.fitter, table=rows.table)
+        best = {c.key for c in pool.ladder(_REFITTED)}
+        for candidate in pool.candidates:
+            expression, loss = candidate.expression, rows.table.loss(candidate.expression)
+            if candidate.key in best:
+                expression, loss = refit(expression, rows.table)
+            pool.remove(candidate)
+            pool.add(Candidate(expression, loss, candidate.source))
+        return True
 
     def _draw(self, bags: Bags) -> None:
         """Draw chunk after chunk, each from another look at the table, and fit and repair it."""
-        clock, fitter, wanted = self.clock, self.fitter, self.n_candidates or np.inf
+        clock, wanted = self.clock, self.n_candidates or np.inf
         n_empty, pace = 0, 0.0
         while self.n_drawn < wanted and n_empty < _EMPTY_CHUNKS:
             begun = time.perf_counter()
-            left = fitter.deadline - begun
+            left = self.fitter.deadline - begun
             if left <= 0:
                 break
             most = _FIRST_CHUNK if self.n_drawn == 0 and left < np.inf else _CHUNK
@@ -162,7 +203,7 @@ class Proposing:
             n_empty = 0 if n_new else n_empty + 1
             bags.adapt(n_new / n)
             with clock.measure("fit"):
-                self.pool.extend(fitter.fit(formulas, self.random_state, self.pool.front))
+                self.pool.extend(self.fitter.fit(formulas, self.random_state, self.pool.front))
             if REPAIR in self.proposers:
                 with clock.measure("repair"):
                     self._repair.go_on()
@@ -170,7 +211,7 @@ class Proposing:
                         self._repair.recombine(n, columns)
                         self._repair.go_on()
             pace = (time.perf_counter() - begun) / n
-            if self.pool.explains(fitter.table):
+            if self.pool.explains(self.fitter.table) and not self._sample_missed_rows():
                 break
 
     def _worth_fitting(
@@ -203,8 +244,15 @@ class Proposing:
         return formulas, len(new)
 
     def polish(self) -> None:
-        """Fit the constants of the best anew, on up to 20,000 rows, and of the front on all."""
+        """Fit the constants of the best anew, on up to 20,000 rows, and of the front on all.
+
+        Where a formula explained all rows but a few, and none was found that explains these too,
+        what was only fitted to them goes.
+        """
         with self.clock.measure("polish"):
+            if self._explained_nearly_all and not self.pool.explains(self._rows.table):
+                self.pool.keep(lambda _: False)
+                self.pool.extend(self._explained_nearly_all)
             rows = self.table.sample(_POLISH_ROWS, self.random_state)
             polish(self.pool, self.table, rows, self.fitter.deadline)
 
