@@ -22,6 +22,10 @@ def a_table(X, y, weight=None):
     return Table(np.asfortranarray(X), y, None if weight is None else weight / weight.mean())
 
 
+def a_scaled_table(X, y):
+    return Table(X, y).scaled(Scaling.of(X, y))
+
+
 def candidates_for(X, y, *, weight=None, proposers=PROPOSERS, operators=OPERATORS, maxsize=30):
     return closed_form_candidates(
         a_table(X, y, weight), range(X.shape[1]), proposers=proposers, operators=operators,
@@ -114,6 +118,55 @@ def test_the_usual_curves_of_one_column_are_found(law, low, high, n_rows, noise)
     n_constants = min((len(c.expression.constants) for c in exact), default=None)
     assert n_constants is not None
     assert n_constants <= len(truth.constants)
+
+
+@pytest.mark.parametrize(
+    ("law", "low", "high", "n_rows", "n_columns"),
+    [
+        ("x1 + x2 * x3 + square(x4) + sin(x0)", 1, 5, 1000, 5),
+        ("x1 + x2 * x3 + square(x4) + sin(x0)", -3, 3, 200, 10),
+        ("x0 * (3.5 * x0 + 1.15 * x1 + x2 + 4.87 * sin(x1))", 1, 5, 200, 3),
+        ("x0 * (3.5 * x0 + 1.15 * x1 + x2 + 4.87 * sin(x1))", -3, 3, 1000, 10),
+        ("-8.8 * x0 + 3.38 * log(x0 + x1 ^ 4)", 1, 5, 200, 2),
+        ("-8.8 * x0 + 3.38 * log(x0 + x1 ^ 4)", 0.1, 3, 200, 2),
+        ("2 * x0 * cos(x1) + cube(x2) - 0.3 * exp(x3)", 1, 5, 1000, 10),
+        ("1.3 * x0 * x1 + 2.1 * x2 * x3 - 0.7 * x4 + 4 * cos(x1)", -3, 3, 200, 5),
+        ("x0 * exp(-x1) + x2 / x3", 1, 5, 1000, 10),
+        ("3 * sqrt(x0 + square(x1)) - 2 * x2", 0.1, 3, 200, 5),
+        ("2 * log(x0 + x1) + x2 * x3", 1, 5, 200, 5),
+        ("(x0 + 2 * x2 + sin(x3)) / x1", 1, 5, 200, 5),
+    ],
+)
+def test_sums_with_interactions_are_found(law, low, high, n_rows, n_columns):
+    X = np.random.default_rng(0).uniform(low, high, (n_rows, n_columns))
+    y = Expression.parse(law).evaluate(X)
+    table = a_scaled_table(X, y)
+    found = closed_form_candidates(
+        table, range(n_columns), proposers=["additive"], operators=OPERATORS, maxsize=30
+    )
+    assert min(c.loss for c in found) <= table.exact
+
+
+@pytest.mark.parametrize(
+    ("law", "low", "high", "n_rows", "n_columns"),
+    [
+        ("2 ^ x0 * 3 ^ x1 * 5 ^ x2 * 7 ^ x3", 1, 9, 1000, 4),
+        ("2 ^ x0 * 3 ^ x1 * 5 ^ x2 * 7 ^ x3", 1, 5, 200, 5),
+        ("square(x0) * exp(-x1) * sqrt(x2)", 1, 5, 200, 5),
+        ("3.1 * sqrt(x0) / x1 * sin(x2) * exp(-0.4 * x3)", 0.1, 3, 1000, 10),
+        ("square(x0) / (1 + square(x1)) * log(x2 + 1) * exp(-x3)", 1, 5, 200, 5),
+        ("-2 * x0 * cos(x1) * exp(-0.3 * x2)", -3, 3, 200, 3),
+        ("x0 * sin(x1) * (x2 - x0)", -3, 3, 200, 3),
+        ("cube(x0) / (exp(x0 / x1) - 1)", 1, 5, 200, 2),
+    ],
+)
+def test_products_of_functions_of_few_columns_are_found(law, low, high, n_rows, n_columns):
+    X = np.random.default_rng(0).uniform(low, high, (n_rows, n_columns))
+    table = a_scaled_table(X, Expression.parse(law).evaluate(X))
+    found = closed_form_candidates(
+        table, range(n_columns), proposers=["product"], operators=OPERATORS, maxsize=30
+    )
+    assert min(c.loss for c in found) <= table.exact
 
 
 def test_signs_and_a_column_without_effect_do_not_disturb_a_power_law():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -109,12 +110,11 @@ class Pool:
 
         The losses in the pool may be those of other rows, and are taken as a hint only.
         """
-        found = []
-        for c in self.candidates:
-            if len(found) < most and table.is_explained_by(c.expression, c.loss):
-                if table.is_explained_by(c.expression, table.loss(c.expression)):
-                    found.append(c)
-        return found
+        hinted = (c for c in self.candidates if table.is_explained_by(c.expression, c.loss))
+        found = (
+            c for c in hinted if table.is_explained_by(c.expression, table.loss(c.expression))
+        )
+        return list(islice(found, most))
 
     def _floored(self, loss: float) -> float:
         return max(loss, self.loss_floor)

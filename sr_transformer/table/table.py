@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -39,12 +39,15 @@ class Table:
     exponent : int
         Losses are in units of ``10 ** (2 * exponent)``: those of a table and of its scaled copy
         are the same numbers.
+    units : tuple of int or None
+        Powers of ten by which the columns were divided; ``None`` where they were not.
     """
 
     X: Array
     y: Array
     weights: Array | None = None
     exponent: int = 0
+    units: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, X: Array, y: Array, weights: Array | None = None) -> Table:
@@ -78,7 +81,9 @@ class Table:
     def rows(self, index: Array | slice) -> Table:
         """Some of the rows."""
         weights = None if self.weights is None else _normalised(self.weights[index])
-        return Table(np.asfortranarray(self.X[index]), self.y[index], weights, self.exponent)
+        return replace(
+            self, X=np.asfortranarray(self.X[index]), y=self.y[index], weights=weights
+        )
 
     def sample(self, most: int, random_state: np.random.RandomState) -> Table:
         """At most so many rows, drawn at random; the table itself where it has no more."""
@@ -103,7 +108,7 @@ class Table:
                     "squared errors overflow at such a spread. Fit log(y), or leave the outliers "
                     "out."
                 )
-        return Table(scaling.scale_X(self.X), y, self.weights)
+        return Table(scaling.scale_X(self.X), y, self.weights, units=scaling.x_exponents)
 
     def in_units_of(self, exponent: int) -> Table:
         """The same rows, with losses in units of ``10 ** (2 * exponent)``."""

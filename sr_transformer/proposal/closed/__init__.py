@@ -7,13 +7,12 @@ Transformer's draws.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from sr_transformer.front.pool import Candidate
-from sr_transformer.proposal.closed import curves, links, power_laws, ratios, sums
+from sr_transformer.proposal.closed import curves, links, power_laws, products, ratios, sums
 from sr_transformer.proposal.closed.bench import Bench, Fitted
 from sr_transformer.table.table import Table
 
@@ -25,6 +24,7 @@ FAMILIES: dict[str, Callable[[Bench], Iterator[Fitted]]] = {
     "curve": curves.curves,
     "additive": sums.additive,
     "link": links.links,
+    "product": products.products,
 }
 """What writes the formulas, by the proposers' names and in their order."""
 
@@ -52,23 +52,25 @@ def closed_form_candidates(
     operators, maxsize
         What the candidates may use, and how long they may be.
     deadline : float
-        Value of ``time.perf_counter()`` after which no further proposer starts.
+        Value of ``time.perf_counter()`` at which they end.
 
     Returns
     -------
     list of Candidate
         With finite losses; none twice from the same proposer.
     """
-    bench = Bench(table, columns, operators, maxsize)
+    bench = Bench(table, columns, operators, maxsize, deadline)
     candidates: list[Candidate] = []
     for name, family in FAMILIES.items():
-        if name not in proposers or time.perf_counter() > deadline:
+        if name not in proposers or bench.is_out_of_time():
             continue
         best: dict[tuple[str, ...], Candidate] = {}
         with np.errstate(all="ignore"):
             for formula, loss in family(bench):
                 if formula.symbols not in best or loss < best[formula.symbols].loss:
                     best[formula.symbols] = Candidate(formula, loss, name)
+                if bench.is_out_of_time():
+                    break
         candidates += best.values()
         if any(is_settled(candidate, table) for candidate in candidates):
             break

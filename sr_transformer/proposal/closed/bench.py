@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -9,7 +10,12 @@ import numpy as np
 from sr_transformer.expression import Expression
 from sr_transformer.front.pool import ALMOST_EQUAL
 from sr_transformer.proposal.closed.libraries import ONE, weighted_sum
-from sr_transformer.proposal.closed.subsets import Library, best_subsets, normal_equations
+from sr_transformer.proposal.closed.subsets import (
+    ROUNDING,
+    Library,
+    best_subsets,
+    normal_equations,
+)
 from sr_transformer.proposal.constants import refit
 from sr_transformer.table.table import Table
 
@@ -21,7 +27,6 @@ MOST_INNER_TERMS = 4
 
 _MOST_COLUMNS = 10  # beyond, only the linear family uses all columns
 _MOST_TERMS = 8
-_ROUNDING = 1e-24  # share of a column's square
 _WORTH_REFITTING = 0.5  # share of the mean's loss
 _WHOLE = 1e-9  # relative distance at which a constant is tried as a multiple of a half
 
@@ -39,7 +44,9 @@ class Bench:
         columns: Sequence[int],
         operators: frozenset[str],
         maxsize: int,
+        deadline: float = np.inf,
     ) -> None:
+        self._deadline = deadline
         self.X, self.y, self.table = table.X, table.y, table
         self.varying = [i for i in range(self.X.shape[1]) if np.ptp(self.X[:, i]) > 0]
         self.columns = [i for i in columns[:_MOST_COLUMNS] if i in set(self.varying)]
@@ -53,6 +60,10 @@ class Bench:
         """Whether a formula can be written with the allowed operators and symbols."""
         lowered = formula.lower(self.operators)
         return lowered is not None and len(lowered.symbols) <= self._maxsize
+
+    def is_out_of_time(self) -> bool:
+        """Whether the time for closed forms is over."""
+        return time.perf_counter() > self._deadline
 
     def finished(self, formula: Expression) -> Iterator[Fitted]:
         """The formula in its shortest allowed spelling with its loss, if it can be used."""
@@ -69,6 +80,13 @@ class Bench:
             if rounded_loss <= max(loss * (1 + ALMOST_EQUAL), self.table.exact):
                 shown, loss = rounded, rounded_loss
         yield shown, loss
+
+    def with_factor(self, formula: Expression) -> Iterator[Expression]:
+        """``c * formula`` with the best factor, if the formula is defined."""
+        values = formula.evaluate(self.X) * self.root
+        factor = (values @ (self.y * self.root)) / (values @ values)
+        if np.isfinite(factor) and factor != 0:
+            yield weighted_sum([formula], [factor])
 
     def refitted(
         self, formulas: Iterable[Expression], most: int, max_evaluations: int = 25
@@ -107,7 +125,7 @@ class Bench:
                 before = np.einsum("ij,ij->j", terms, terms)
                 terms = terms - np.outer(one, one @ terms)
                 # What centring leaves of a constant column is rounding.
-                terms[:, np.einsum("ij,ij->j", terms, terms) <= _ROUNDING * before] = 0.0
+                terms[:, np.einsum("ij,ij->j", terms, terms) <= ROUNDING * before] = 0.0
             gram = normal_equations(terms)
             found = best_subsets(gram[:-1, :-1], gram[:-1, -1], max_terms - offset, kept=kept)
             subsets.update((0, *chosen) if offset else chosen for chosen in found)
