@@ -12,6 +12,7 @@ from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.proposal.closed import FAMILIES, closed_form_candidates
 from sr_transformer.proposal.closed.subsets import best_subsets, normal_equations
 from sr_transformer.proposal.proposers import CLOSED_FORMS, PROPOSERS
+from sr_transformer.table.scaling import Scaling
 from sr_transformer.table.table import Table
 
 OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
@@ -19,6 +20,10 @@ OPERATORS = frozenset((*DEFAULT_BINARY, *DEFAULT_UNARY))
 
 def a_table(X, y, weight=None):
     return Table(np.asfortranarray(X), y, None if weight is None else weight / weight.mean())
+
+
+def a_scaled_table(X, y):
+    return Table(X, y).scaled(Scaling.of(X, y))
 
 
 def candidates_for(X, y, *, weight=None, proposers=PROPOSERS, operators=OPERATORS, maxsize=30):
@@ -46,9 +51,9 @@ def inputs(n_rows=100, n_columns=3, seed=0):
         ("rational", "x0 * x1 / (x0 + x1)", 7),
         ("rational", "2 * x0 / (x0 + 0.7)", 7),
         ("additive", "x1 * sin(x0) + exp(x2)", 7),
-        ("additive", "2 * sin(3.3 * x0 + 0.4) + 1", 10),
-        ("additive", "3 * exp(-0.7 * x1) + 2", 8),
-        ("additive", "2 * log(x0 + 1.3)", 6),
+        ("curve", "2 * sin(3.3 * x0 + 0.4) + 1", 10),
+        ("curve", "3 * exp(-0.7 * x1) + 2", 8),
+        ("curve", "2 * log(x0 + 1.3)", 6),
         ("link", "sqrt(square(x0) + square(x1))", 6),
         ("link", "3 * sqrt(x0) * exp(-1.7 / x1)", 9),
         ("link", "4 / sqrt(16 - square(x0))", 7),
@@ -63,6 +68,106 @@ def test_each_proposer_finds_the_laws_of_its_family_exactly(proposer, law, compl
     assert {c.source for c in candidates} == {proposer}
     exact = [c for c in candidates if c.loss <= 1e-20 * np.mean(y * y)]
     assert min((c.complexity for c in exact), default=None) <= complexity
+
+
+CURVES = {
+    "Vogel's viscosity": ("0.0056 * exp(6181 / (x0 + 345))", 50, 125),
+    "Antoine's vapour pressure": ("exp(18.585 - 3984.9 / (233.43 + x0))", 5, 100),
+    "Antoine's logarithm": ("8.0713 - 1730.63 / (233.426 + x0)", 5, 100),
+    "Magnus's vapour pressure": ("6.112 * exp(17.62 * x0 / (243.12 + x0))", -30, 50),
+    "a law of cooling": ("22 + 70 * exp(-0.03 * x0)", 0, 120),
+    "a power and an offset": ("3 * x0 ^ 1.7 + 5", 0.1, 4),
+    "Omori's aftershocks": ("300 / (x0 + 2.2) ^ 1.1", 0, 40),
+    "a logarithm": ("3 * log(x0 + 2.2) + 1", 0, 14),
+    "logistic growth": ("100 / (1 + exp(5 - 0.7 * x0))", 0, 14),
+    "logistic growth of years": ("100 / (1 + exp(136.5 - 0.07 * x0))", 1900, 2000),
+    "logistic growth from an offset": ("5 + 100 / (1 + exp(5 - 0.7 * x0))", 0, 14),
+    "Gompertz's growth": ("100 * exp(-4 * exp(-0.3 * x0))", 0, 20),
+    "Hill's binding": ("7 / (1 + 20 * x0 ^ -2.5)", 0.1, 20),
+    "Michaelis and Menten's rate": ("7 * x0 / (3.3 + x0)", 0.1, 20),
+    "Langmuir's adsorption": ("1.2 * x0 / (1 + 0.3 * x0)", 0, 20),
+    "Gauss's peak": ("0.38 * exp(-0.03 * square(x0 - 451.5))", 438, 471),
+    "Gauss's peak on an offset": ("0.38 * exp(-0.03 * square(x0 - 451.5)) + 0.1", 438, 471),
+    "Lorentz's peak": ("3 / (square(x0 - 2) + 0.3)", 0, 5),
+    "Arrhenius's rate": ("1e9 * exp(-6014 / x0)", 300, 400),
+    "a damped wave": ("3 * exp(-0.3 * x0) * sin(2.2 * x0 + 0.4)", 0, 6),
+    "Weibull's distribution": ("5 * (1 - exp(-0.138 * x0 ^ 1.8))", 0.01, 8),
+    "a stretched exponential": ("5 * exp(-0.517 * x0 ^ 0.6)", 0.01, 8),
+    "Morse's valley": ("4.7 * square(1 - exp(-1.9 * (x0 - 0.74))) - 4.7", 0.4, 3),
+    "two decays": ("3 * exp(-0.4 * x0) + 2 * exp(-2 * x0)", 0, 6),
+    "Planck's radiation": ("3 * x0 ^ 3 / (exp(1.4 * x0) - 1)", 0.1, 8),
+    "a thermistor's temperature": ("1 / (0.001022 + 0.0002532 * log(x0)) - 273.15", 3000, 32000),
+}
+"""Laws that measurements are fitted with, and ranges where they are measured."""
+
+
+@pytest.mark.parametrize(("n_rows", "noise"), [(8, 0.0), (14, 0.0), (14, 0.02), (40, 0.02)])
+@pytest.mark.parametrize(("law", "low", "high"), CURVES.values(), ids=CURVES)
+def test_the_usual_curves_of_one_column_are_found(law, low, high, n_rows, noise):
+    truth = Expression.parse(law)
+    X = np.linspace(low, high, n_rows)[:, None]
+    clean = truth.evaluate(X)
+    noise = noise * np.std(clean) * np.random.default_rng(0).normal(size=n_rows)
+    table = Table(X, clean + noise)
+    scaled = table.scaled(scaling := Scaling.of(table.X, table.y))
+    candidates = closed_form_candidates(
+        scaled, [0], proposers=["curve"], operators=OPERATORS, maxsize=30
+    )
+    # The law's own error is that of its best constants at most.
+    enough = max(scaled.loss(scaling.to_scaled_units(truth)), scaled.exact)
+    exact = [c for c in candidates if c.loss <= enough]
+    n_constants = min((len(c.expression.constants) for c in exact), default=None)
+    assert n_constants is not None
+    assert n_constants <= len(truth.constants)
+
+
+@pytest.mark.parametrize(
+    ("law", "low", "high", "n_rows", "n_columns"),
+    [
+        ("x1 + x2 * x3 + square(x4) + sin(x0)", 1, 5, 1000, 5),
+        ("x1 + x2 * x3 + square(x4) + sin(x0)", -3, 3, 200, 10),
+        ("x0 * (3.5 * x0 + 1.15 * x1 + x2 + 4.87 * sin(x1))", 1, 5, 200, 3),
+        ("x0 * (3.5 * x0 + 1.15 * x1 + x2 + 4.87 * sin(x1))", -3, 3, 1000, 10),
+        ("-8.8 * x0 + 3.38 * log(x0 + x1 ^ 4)", 1, 5, 200, 2),
+        ("-8.8 * x0 + 3.38 * log(x0 + x1 ^ 4)", 0.1, 3, 200, 2),
+        ("2 * x0 * cos(x1) + cube(x2) - 0.3 * exp(x3)", 1, 5, 1000, 10),
+        ("1.3 * x0 * x1 + 2.1 * x2 * x3 - 0.7 * x4 + 4 * cos(x1)", -3, 3, 200, 5),
+        ("x0 * exp(-x1) + x2 / x3", 1, 5, 1000, 10),
+        ("3 * sqrt(x0 + square(x1)) - 2 * x2", 0.1, 3, 200, 5),
+        ("2 * log(x0 + x1) + x2 * x3", 1, 5, 200, 5),
+        ("(x0 + 2 * x2 + sin(x3)) / x1", 1, 5, 200, 5),
+    ],
+)
+def test_sums_with_interactions_are_found(law, low, high, n_rows, n_columns):
+    X = np.random.default_rng(0).uniform(low, high, (n_rows, n_columns))
+    y = Expression.parse(law).evaluate(X)
+    table = a_scaled_table(X, y)
+    found = closed_form_candidates(
+        table, range(n_columns), proposers=["additive"], operators=OPERATORS, maxsize=30
+    )
+    assert min(c.loss for c in found) <= table.exact
+
+
+@pytest.mark.parametrize(
+    ("law", "low", "high", "n_rows", "n_columns"),
+    [
+        ("2 ^ x0 * 3 ^ x1 * 5 ^ x2 * 7 ^ x3", 1, 9, 1000, 4),
+        ("2 ^ x0 * 3 ^ x1 * 5 ^ x2 * 7 ^ x3", 1, 5, 200, 5),
+        ("square(x0) * exp(-x1) * sqrt(x2)", 1, 5, 200, 5),
+        ("3.1 * sqrt(x0) / x1 * sin(x2) * exp(-0.4 * x3)", 0.1, 3, 1000, 10),
+        ("square(x0) / (1 + square(x1)) * log(x2 + 1) * exp(-x3)", 1, 5, 200, 5),
+        ("-2 * x0 * cos(x1) * exp(-0.3 * x2)", -3, 3, 200, 3),
+        ("x0 * sin(x1) * (x2 - x0)", -3, 3, 200, 3),
+        ("cube(x0) / (exp(x0 / x1) - 1)", 1, 5, 200, 2),
+    ],
+)
+def test_products_of_functions_of_few_columns_are_found(law, low, high, n_rows, n_columns):
+    X = np.random.default_rng(0).uniform(low, high, (n_rows, n_columns))
+    table = a_scaled_table(X, Expression.parse(law).evaluate(X))
+    found = closed_form_candidates(
+        table, range(n_columns), proposers=["product"], operators=OPERATORS, maxsize=30
+    )
+    assert min(c.loss for c in found) <= table.exact
 
 
 def test_signs_and_a_column_without_effect_do_not_disturb_a_power_law():
@@ -145,7 +250,7 @@ def test_few_rows_are_not_interpolated():
 def test_an_exact_short_law_ends_the_work_and_repeats_give_the_same():
     X = inputs(200)
     assert {c.source for c in candidates_for(X, X[:, 0] * X[:, 1])} == {"power-law"}
-    y = np.sin(X[:, 0] * X[:, 1]) + 0.1 * np.random.default_rng(6).normal(size=200)
+    y = np.exp(X[:, 0]) + np.sin(X[:, 0] * X[:, 1]) + np.random.default_rng(6).normal(size=200)
     first, second = candidates_for(X, y), candidates_for(X, y)
     assert first == second
     assert {c.source for c in first} == set(CLOSED_FORMS)

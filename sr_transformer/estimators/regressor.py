@@ -57,9 +57,11 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
         ``timeout_in_seconds`` allows, in half of it where a search follows; without a limit, 256.
     proposers : sequence of str, default=all
         What writes formulas before any search: ``"transformer"``; the closed forms
-        ``"power-law"``, ``"linear"``, ``"polynomial"``, ``"rational"``, ``"additive"`` (sums of
-        functions of the columns) and ``"link"`` (a function of a sum), which take milliseconds;
-        and ``"repair"``, which changes and recombines the good formulas of the others. Each is the
+        ``"power-law"``, ``"linear"``, ``"polynomial"``, ``"rational"``, ``"curve"`` (the usual
+        forms of one column: decays, growth, peaks, waves), ``"additive"`` (sums of functions of
+        one and two columns), ``"link"`` (a function of a sum) and ``"product"`` (products of
+        functions of one and two columns), which take milliseconds; and ``"repair"``, which changes
+        and recombines the good formulas of the others. Each is the
         ``source`` of its formulas. Without ``"transformer"`` no checkpoint is loaded.
     temperature : float, default=1.0
         Above 1 the draws are more varied, below 1 less.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -110,7 +111,18 @@ class Pool:
 
     def explains(self, table: Table) -> bool:
         """Whether one of the formulas explains a table to machine precision."""
-        return any(table.is_explained_by(c.expression, c.loss) for c in self._pool.values())
+        return bool(self.explaining(table, 1))
+
+    def explaining(self, table: Table, most: int) -> list[Candidate]:
+        """The shortest formulas that explain a table, at most so many.
+
+        The losses in the pool may be those of other rows, and are taken as a hint only.
+        """
+        hinted = (c for c in self.candidates if table.is_explained_by(c.expression, c.loss))
+        found = (
+            c for c in hinted if table.is_explained_by(c.expression, table.loss(c.expression))
+        )
+        return list(islice(found, most))
 
     def _floored(self, loss: float) -> float:
         return max(loss, self.loss_floor)

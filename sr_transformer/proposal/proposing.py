@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,11 +14,13 @@ from sr_transformer.expression import ARITHMETIC, Expression
 from sr_transformer.front.pool import Candidate, Pool
 from sr_transformer.proposal.bags import Bags
 from sr_transformer.proposal.closed import closed_form_candidates, is_settled
+from sr_transformer.proposal.constants import refit
 from sr_transformer.proposal.draw import Sampler
 from sr_transformer.proposal.fit import Fitter, polish
 from sr_transformer.proposal.proposers import REPAIR, TRANSFORMER
 from sr_transformer.proposal.relevance import relevant_columns
 from sr_transformer.proposal.repair import Repair
+from sr_transformer.proposal.sampled_rows import SampledRows
 from sr_transformer.table.pace import evaluation_seconds
 from sr_transformer.table.table import Table
 
@@ -40,6 +43,9 @@ _DRAWING_SHARE = 0.5  # of the time left, that one chunk may be drawn for: it is
 _POLISH_SECONDS, _POLISH_EVALUATIONS = 0.05, 1000
 _POLISH_SHARE = 0.1
 _STARTED_ANEW = 30  # best formulas that are fitted again where they are drawn again
+_CHECKED = 4  # formulas of those that explain the sample that are tried on all rows
+_REFITTED = 30  # best formulas that are fitted anew where the sample gets further rows
+_MOST_SAMPLES = 10
 _EMPTY_CHUNKS = 3  # without any new formula: there are no more
 
 
@@ -111,9 +117,11 @@ class Proposing:
         self.clock = clock
         self.columns: tuple[int, ...] = ()
         self.n_drawn = 0
+        self._rows = SampledRows.of(table, FIT_ROWS, random_state)
+        self._n_samples = 1
+        self._explained_nearly_all: list[Candidate] = []
         self.fitter = Fitter(
-            table=table.sample(FIT_ROWS, random_state), operators=operators,
-            maxsize=maxsize, n_jobs=n_jobs,
+            table=self._rows.table, operators=operators, maxsize=maxsize, n_jobs=n_jobs,
             deadline=clock.earlier(self._polish_seconds()).deadline,
         )  # fmt: skip
         self._seen: set[tuple[str, ...]] = set()
@@ -124,10 +132,10 @@ class Proposing:
 
     def run(self) -> None:
         """Let all proposers write, until the table is explained or the time is over."""
-        table, fitter, pool = self.table, self.fitter, self.pool
+        table, pool = self.table, self.pool
         for stage in ("closed-forms", "encode", "sample", "fit", "repair", "polish"):
             self.clock.add(stage, 0.0)
-        if time.perf_counter() >= fitter.deadline:
+        if time.perf_counter() >= self.fitter.deadline:
             return
         with self.clock.measure("closed-forms"):
             relevance = relevant_columns(
@@ -135,33 +143,65 @@ class Proposing:
                 self._some_of_the_time(_RELEVANCE_SHARE) - time.perf_counter(),
             )  # fmt: skip
             self.columns = self._repair.columns = relevance.columns
-            share = _CLOSED_SHARE if TRANSFORMER in self.proposers else 1.0
-            for candidate in closed_form_candidates(
-                fitter.table,
-                relevance.columns,
-                proposers=self.proposers,
-                operators=self.operators,
-                maxsize=self.maxsize,
-                deadline=self._some_of_the_time(share),
-            ):
-                pool.add(candidate)
+            self._write_closed_forms()
+            while any(is_settled(c, self.fitter.table) for c in pool.front):
+                if not self._sample_missed_rows():
+                    return
+                self._write_closed_forms()
         self._seen.update(candidate.expression.symbols for candidate in pool.candidates)
-        if any(is_settled(candidate, fitter.table) for candidate in pool.front):
-            return
         if TRANSFORMER in self.proposers:
             self._draw(Bags(table.X, table.y, self.sampler, relevance, self.random_state))
         elif REPAIR in self.proposers:
             with self.clock.measure("repair"):
                 self._repair.go_on()
+                while pool.explains(self.fitter.table) and self._sample_missed_rows():
+                    self._repair.go_on()
+
+    def _write_closed_forms(self) -> None:
+        share = _CLOSED_SHARE if TRANSFORMER in self.proposers else 1.0
+        for candidate in closed_form_candidates(
+            self.fitter.table,
+            self.columns,
+            proposers=self.proposers,
+            operators=self.operators,
+            maxsize=self.maxsize,
+            deadline=self._some_of_the_time(share),
+        ):
+            self.pool.add(candidate)
+
+    def _sample_missed_rows(self) -> bool:
+        """Take rows into the sample that the formulas which explain it miss, if all of them do.
+
+        The pool's formulas are compared, and the best of them fitted, on the new sample. They are
+        kept as they were, too, as the rows that they miss may follow no law.
+        """
+        pool = self.pool
+        explaining = pool.explaining(self.fitter.table, _CHECKED)
+        rows = self._rows
+        if self._n_samples < _MOST_SAMPLES and time.perf_counter() < self.fitter.deadline:
+            rows = rows.with_missed(c.expression for c in explaining)
+        if rows is self._rows:
+            return False
+        self._explained_nearly_all = pool.candidates
+        self._rows, self._n_samples = rows, self._n_samples + 1
+        self.fitter = self._repair.fitter = replace(self.fitter, table=rows.table)
+        best = {c.key for c in pool.ladder(_REFITTED)}
+        for candidate in pool.candidates:
+            expression, loss = candidate.expression, rows.table.loss(candidate.expression)
+            if candidate.key in best:
+                expression, loss = refit(expression, rows.table)
+            pool.remove(candidate)
+            pool.add(Candidate(expression, loss, candidate.source))
+        return True
 
     def _draw(self, bags: Bags) -> None:
         """Draw chunk after chunk, each from another look at the table, and fit and repair it."""
-        clock, fitter = self.clock, self.fitter
+        clock = self.clock
         wanted = np.inf if self.n_candidates is None else self.n_candidates
         n_empty, pace = 0, 0.0
         while self.n_drawn < wanted and n_empty < _EMPTY_CHUNKS:
             begun = time.perf_counter()
-            left = fitter.deadline - begun
+            left = self.fitter.deadline - begun
             if left <= 0:
                 break
             most = _FIRST_CHUNK if self.n_drawn == 0 and left < np.inf else _CHUNK
@@ -180,7 +220,7 @@ class Proposing:
             n_empty = 0 if n_new else n_empty + 1
             bags.adapt(n_new / n)
             with clock.measure("fit"):
-                self.pool.extend(fitter.fit(formulas, self.random_state, self.pool.front))
+                self.pool.extend(self.fitter.fit(formulas, self.random_state, self.pool.front))
             if REPAIR in self.proposers:
                 with clock.measure("repair"):
                     self._repair.go_on()
@@ -188,7 +228,7 @@ class Proposing:
                         self._repair.recombine(n, columns)
                         self._repair.go_on()
             pace = (time.perf_counter() - begun) / n
-            if self.pool.explains(fitter.table):
+            if self.pool.explains(self.fitter.table) and not self._sample_missed_rows():
                 break
 
     def _worth_fitting(
@@ -223,9 +263,14 @@ class Proposing:
     def polish(self, seconds: float = np.inf) -> None:
         """Fit the constants of the best anew, on up to 20,000 rows.
 
-        It takes no more than some seconds, and ends with the time of the fit.
+        It takes no more than some seconds, and ends with the time of the fit. Where a formula
+        explained all rows but a few, and none was found that explains these too, what was only
+        fitted to them goes.
         """
         with self.clock.measure("polish"):
+            if self._explained_nearly_all and not self.pool.explains(self._rows.table):
+                self.pool.keep(lambda _: False)
+                self.pool.extend(self._explained_nearly_all)
             rows = self.table.sample(_POLISH_ROWS, self.random_state)
             polish(self.pool, rows, min(self.clock.deadline, time.perf_counter() + seconds))
 

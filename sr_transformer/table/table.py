@@ -20,6 +20,7 @@ _MERGED_NUMBERS = 2_000_000
 # 1e-10, where the rounding of float64 and of a longer formula's constants begins.
 _EXPLAINED = 1e-20
 _ROUNDING = 1e-30  # the same of the mean square: y itself is only given to 16 digits
+_ROUNDING_OF_CONSTANTS = 1e-28  # the same of the variance, where a peak has nearly all of it
 
 # Digits after the first within which the last digit of y is looked for, in at most so many rows.
 _MOST_DIGITS = 9
@@ -47,6 +48,8 @@ class Table:
         are the same numbers.
     merged : int
         How many equal rows were left out: there are so many more readings.
+    units : tuple of int or None
+        Powers of ten by which the columns were divided; ``None`` where they were not.
     """
 
     X: Array
@@ -54,6 +57,7 @@ class Table:
     weights: Array | None = None
     exponent: int = 0
     merged: int = 0
+    units: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, X: Array, y: Array, weights: Array | None = None) -> Table:
@@ -88,7 +92,9 @@ class Table:
         weights = None if self.weights is None else _normalised(self.weights[index])
         y = self.y[index]
         merged = round(self.merged * len(y) / len(self.y))
-        return Table(np.asfortranarray(self.X[index]), y, weights, self.exponent, merged)
+        return replace(
+            self, X=np.asfortranarray(self.X[index]), y=y, weights=weights, merged=merged
+        )
 
     def sample(self, most: int, random_state: np.random.RandomState) -> Table:
         """At most so many rows, drawn at random; the table itself where it has no more."""
@@ -118,7 +124,10 @@ class Table:
                     "squared errors overflow at such a spread. Fit log(y), or leave the outliers "
                     "out."
                 )
-        return Table(scaling.scale_X(self.X), y, self.weights, merged=self.merged)
+        return Table(
+            scaling.scale_X(self.X), y, self.weights, merged=self.merged,
+            units=scaling.x_exponents,
+        )  # fmt: skip
 
     def in_units_of(self, exponent: int) -> Table:
         """The same rows, with losses in units of ``10 ** (2 * exponent)``."""
@@ -212,7 +221,11 @@ class Table:
         if spread > 0.0:
             spread = float(divided(np.float64(spread), self.exponent))
             unit = spread * spread
-        return max(_EXPLAINED * unit, _ROUNDING * self.mean_of_squares(self.y))
+        return max(
+            _EXPLAINED * unit,
+            _ROUNDING * self.mean_of_squares(self.y),
+            _ROUNDING_OF_CONSTANTS * self.variance,
+        )
 
     def is_explained_by(self, expression: Expression, loss: float) -> bool:
         """Whether a formula of this loss explains the table to machine precision.

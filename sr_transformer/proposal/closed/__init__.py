@@ -7,13 +7,12 @@ Transformer's draws.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from sr_transformer.front.pool import Candidate
-from sr_transformer.proposal.closed import links, power_laws, ratios, sums
+from sr_transformer.proposal.closed import curves, links, power_laws, products, ratios, sums
 from sr_transformer.proposal.closed.bench import Bench, Fitted
 from sr_transformer.table.table import Table
 
@@ -22,8 +21,10 @@ FAMILIES: dict[str, Callable[[Bench], Iterator[Fitted]]] = {
     "linear": sums.linear,
     "polynomial": sums.polynomials,
     "rational": ratios.ratios,
+    "curve": curves.curves,
     "additive": sums.additive,
     "link": links.links,
+    "product": products.products,
 }
 """What writes the formulas, by the proposers' names and in their order."""
 
@@ -59,10 +60,10 @@ def closed_form_candidates(
         With a finite loss; none twice from the same proposer. What a proposer has found when it is
         interrupted from the keyboard comes before the interruption.
     """
-    bench = Bench(table, columns, operators, maxsize)
+    bench = Bench(table, columns, operators, maxsize, deadline)
     found = False
     for name, family in FAMILIES.items():
-        if name not in proposers or (found and time.perf_counter() > deadline):
+        if name not in proposers or (found and bench.is_out_of_time()):
             continue
         best: dict[tuple[str, ...], Candidate] = {}
         try:
@@ -70,7 +71,7 @@ def closed_form_candidates(
                 for formula, loss in family(bench):
                     if formula.symbols not in best or loss < best[formula.symbols].loss:
                         best[formula.symbols] = Candidate(formula, loss, name)
-                    if time.perf_counter() > deadline:
+                    if bench.is_out_of_time():
                         break
         except KeyboardInterrupt:
             yield from best.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -9,7 +10,12 @@ import numpy as np
 from sr_transformer.expression import Expression
 from sr_transformer.front.pool import ALMOST_EQUAL
 from sr_transformer.proposal.closed.libraries import ONE, weighted_sum
-from sr_transformer.proposal.closed.subsets import Library, best_subsets, normal_equations
+from sr_transformer.proposal.closed.subsets import (
+    ROUNDING,
+    Library,
+    best_subsets,
+    normal_equations,
+)
 from sr_transformer.proposal.constants import refit
 from sr_transformer.proposal.relevance import linear_columns
 from sr_transformer.table.table import Table
@@ -22,7 +28,6 @@ MOST_INNER_TERMS = 4
 
 _MOST_COLUMNS = 10  # beyond, only the linear family uses all columns
 _MOST_TERMS = 8
-_ROUNDING = 1e-24  # share of a column's square
 _WORTH_REFITTING = 0.5  # share of the mean's loss
 _ALL_WHOLE = 2.0**53  # constants from here on have no fraction
 _WHOLE = 1e-9  # relative distance at which a constant is tried as a multiple of a half
@@ -42,8 +47,10 @@ class Bench:
         columns: Sequence[int],
         operators: frozenset[str],
         maxsize: int,
+        deadline: float = np.inf,
     ) -> None:
-        self.X, self.y, self._table = table.X, table.y, table
+        self._deadline = deadline
+        self.X, self.y, self.table = table.X, table.y, table
         self.varying = linear_columns(self.X, self.y)
         self.columns = [i for i in columns[:_MOST_COLUMNS] if np.ptp(self.X[:, i]) > 0]
         self.operators, self._maxsize = operators, maxsize
@@ -51,6 +58,15 @@ class Bench:
         self._promising = _WORTH_REFITTING * table.variance
         # As many terms as rows would fit anything exactly.
         self.most_terms = max(1, min(_MOST_TERMS, (maxsize + 1) // 2, (len(self.y) - 1) // 2))
+
+    def is_writable(self, formula: Expression) -> bool:
+        """Whether a formula can be written with the allowed operators and symbols."""
+        lowered = formula.lower(self.operators)
+        return lowered is not None and len(lowered.symbols) <= self._maxsize
+
+    def is_out_of_time(self) -> bool:
+        """Whether the time for closed forms is over."""
+        return time.perf_counter() > self._deadline
 
     def finished(self, formula: Expression) -> Iterator[Fitted]:
         """The formula in its shortest allowed spelling with its loss, if it can be used."""
@@ -64,21 +80,30 @@ class Bench:
         )
         if near != formula.constants:
             rounded, rounded_loss = self._spelled(formula.with_constants(near))
-            if rounded_loss <= max(loss * (1 + ALMOST_EQUAL), self._table.exact):
+            if rounded_loss <= max(loss * (1 + ALMOST_EQUAL), self.table.exact):
                 shown, loss = rounded, rounded_loss
         yield shown, loss
 
-    def refitted(self, formulas: Iterable[Expression], most: int) -> Iterator[Fitted]:
+    def with_factor(self, formula: Expression) -> Iterator[Expression]:
+        """``c * formula`` with the best factor, if the formula is defined."""
+        values = formula.evaluate(self.X) * self.root
+        factor = (values @ (self.y * self.root)) / (values @ values)
+        if np.isfinite(factor) and factor != 0:
+            yield weighted_sum([formula], [factor])
+
+    def refitted(
+        self, formulas: Iterable[Expression], most: int, max_evaluations: int = 25
+    ) -> Iterator[Fitted]:
         """The formulas, and the ``most`` of the lowest loss with constants fitted anew."""
         ranked = []
         for formula in formulas:
             shown = formula.simplify()
-            loss = self._table.loss(shown)
+            loss = self.table.loss(shown)
             if np.isfinite(loss):
                 ranked.append((loss, len(ranked), shown))
         for rank, (loss, _, formula) in enumerate(sorted(ranked)):
-            if rank < most and self._table.exact < loss < self._promising:
-                formula, _ = refit(formula, self._table, max_evaluations=25)
+            if rank < most and self.table.exact < loss < self._promising:
+                formula, _ = refit(formula, self.table, max_evaluations=max_evaluations)
             yield from self.finished(formula)
 
     def sums(
@@ -103,7 +128,7 @@ class Bench:
                 before = np.einsum("ij,ij->j", terms, terms)
                 terms = terms - np.outer(one, one @ terms)
                 # What centring leaves of a constant column is rounding.
-                terms[:, np.einsum("ij,ij->j", terms, terms) <= _ROUNDING * before] = 0.0
+                terms[:, np.einsum("ij,ij->j", terms, terms) <= ROUNDING * before] = 0.0
             gram = normal_equations(terms)
             found = best_subsets(gram[:-1, :-1], gram[:-1, -1], max_terms - offset, kept=kept)
             subsets.update((0, *chosen) if offset else chosen for chosen in found)
@@ -117,7 +142,7 @@ class Bench:
         shown = formula.simplify().lower(self.operators)
         if shown is None or len(shown.symbols) > self._maxsize or not shown.variables:
             return formula, np.inf
-        return shown, self._table.loss(shown)
+        return shown, self.table.loss(shown)
 
 
 def least_squares(values: Array, wanted: Array) -> Array | None:

@@ -1,4 +1,8 @@
-"""Curves of one column with one rate, found by trying many: where a gradient would go astray."""
+"""Curves of one column: the usual forms of measurements, started from where a grid is best.
+
+A gradient alone would go astray: the affine constants of every point of a form's grid are solved by
+least squares (variable projection), and only the best few points are refined.
+"""
 
 from __future__ import annotations
 
@@ -7,82 +11,70 @@ from collections.abc import Iterator
 import numpy as np
 
 from sr_transformer.expression import Expression
+from sr_transformer.proposal.closed.bench import Bench, Fitted
+from sr_transformer.proposal.closed.forms import FORMS, Range
+from sr_transformer.proposal.constants import Descent
+from sr_transformer.table.table import Table
 
 Array = np.ndarray
 
-_RATES = np.geomspace(0.1, 30.0, 24)  # of exponentials over the range of the column
-_POWERS = np.array([-3, -2.5, -1.5, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1.5, 2.5, 3.5])
-_HALF_WAVES = np.linspace(0.5, 60.0, 239)  # of sines over the range of the column
-_CENTRES = np.linspace(0.1, 0.9, 9)
-_STEEPNESS = np.geomspace(1.0, 20.0, 8)
+_ROWS = 128  # on which the grids are evaluated, in even steps along the column
+_STARTS = 4  # grid points that are refined
+_EVALUATIONS = 30
+_TOLERANCE = 1e-4
+_LAST_EVALUATIONS = 60  # in curved valleys, such as Vogel's
+_HALVED_AFTER = 8
+_HOPELESS = 0.7  # share of the mean's loss that a form may leave: a constant leaves all of it
+_SMOOTH = 0.6  # the same, of what neighbours along a column leave where there are other columns
+_WORTH_REFINING = 4.0  # times the loss of the best form that is no longer
+_REFINED = 12  # forms that are refined on all rows
 
 
-def curves(X: Array, y: Array, root: Array, column: int) -> Iterator[Expression]:
-    """The best start of each family ``c * f(rate, x) + c`` for one column.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_rows, n_columns)
-    y : ndarray of shape (n_rows,)
-    root : ndarray of shape (n_rows,)
-        Roots of the weights.
-    column : int
-
-    Yields
-    ------
-    Expression
-        With constants that are near the best ones; a refit is needed.
-    """
-    x, name = X[:, column], f"x{column}"
-    low, span = float(x.min()), float(np.ptp(x))
-    if not span > 0:
-        return
-    weight = root**2 / np.sum(root**2)
-
-    def best(symbols: tuple[str, ...], grid: Array, values: Array) -> Expression:
-        """The curve of ``values`` (n_rows, n_curves) that correlates most with y."""
-        mean = weight @ values
-        centred = values - mean
-        covariance = (weight * (y - weight @ y)) @ centred
-        variance = weight @ (centred * centred)
-        place = _largest(covariance**2 / variance)
-        factor = covariance[place] / variance[place]
-        constants = factor, *np.atleast_1d(grid[..., place]), weight @ y - factor * mean[place]
-        return Expression(("+", "*", "c", *symbols, "c"), constants)
-
-    with np.errstate(all="ignore"):
-        rates = np.concatenate([-_RATES, _RATES]) / span
-        yield best(("exp", "*", "c", name), rates, np.exp(np.outer(x, rates)))
-        rates = -_RATES / np.max(x * x)
-        yield best(("exp", "*", "c", "square", name), rates, np.exp(np.outer(x * x, rates)))
-        if low > 0:
-            yield best(("^", name, "c"), _POWERS, x[:, None] ** _POWERS)
-        shifts = span / _RATES - low
-        yield best(("log", "+", name, "c"), shifts, np.log(x[:, None] + shifts))
-        rates = np.repeat(_STEEPNESS / span, len(_CENTRES))
-        shifts = -rates * np.tile(low + _CENTRES * span, len(_STEEPNESS))
-        values = np.tanh(np.outer(x, rates) + shifts)
-        yield best(("tanh", "+", "*", "c", name, "c"), np.stack([rates, shifts]), values)
-        yield from _sine(x, name, y, weight, np.pi * _HALF_WAVES / span)
+def curves(bench: Bench) -> Iterator[Fitted]:
+    """Curves ``f(x_i)`` of the columns, one at a time, shortest forms first."""
+    for column in bench.columns:
+        order = np.argsort(bench.X[:, column], kind="stable")
+        if len(bench.columns) > 1 and _roughness(bench, order) > _SMOOTH:
+            continue
+        steps = np.linspace(0, len(order) - 1, min(_ROWS, len(order))).round().astype(int)
+        few = bench.table.rows(np.sort(order[steps])) if len(order) > _ROWS else bench.table
+        found: list[Expression] = []
+        best = np.inf
+        for formula, loss in _started(bench, few, column):
+            if loss <= _WORTH_REFINING * best:
+                found.append(formula)
+            best = min(best, max(loss, few.exact))
+            if loss <= few.exact:
+                break
+        yield from bench.refitted(found, _REFINED, _LAST_EVALUATIONS)
 
 
-def _largest(shares: Array) -> int:
-    return int(np.argmax(np.where(np.isfinite(shares), shares, -1.0)))
+def _started(bench: Bench, few: Table, column: int) -> Iterator[Fitted]:
+    """The forms with constants that fit a few rows."""
+    x = few.X[:, column]
+    ends = Range(float(x.min()), float(x.max()), float(np.median(np.abs(x))))
+    hopeless = _HOPELESS * few.variance
+    for skeleton, grid in FORMS:
+        symbols = [f"x{column}" if symbol == "x" else symbol for symbol in skeleton.split()]
+        n_constants = symbols.count("c")
+        form = Expression(symbols, np.ones(n_constants))
+        if n_constants >= len(bench.y) or not bench.is_writable(form):
+            continue
+        with np.errstate(all="ignore"):
+            points = grid(ends)
+        fit = Descent(form, few)
+        starts = np.ones((len(points), n_constants))
+        starts[:, fit.program.nonlinear] = points
+        constants, losses = fit.descend(
+            starts, _EVALUATIONS, _TOLERANCE, most=_STARTS, halve_after=_HALVED_AFTER,
+            enough=few.exact, hopeless=hopeless,
+        )  # fmt: skip
+        best = int(np.argmin(losses))
+        if losses[best] <= hopeless:
+            yield form.with_constants(constants[best]), float(losses[best])
 
 
-def _sine(x: Array, name: str, y: Array, weight: Array, rates: Array) -> Iterator[Expression]:
-    """A periodogram with a free mean: for each rate a sine, a cosine and a constant are fitted."""
-    centred_y = y - weight @ y
-    phase = np.outer(x, rates)
-    s, c = np.sin(phase), np.cos(phase)
-    s, c = s - weight @ s, c - weight @ c
-    ss, cc, sc = weight @ (s * s), weight @ (c * c), weight @ (s * c)
-    sy, cy = (weight * centred_y) @ s, (weight * centred_y) @ c
-    determinant = ss * cc - sc * sc
-    a, b = (cc * sy - sc * cy) / determinant, (ss * cy - sc * sy) / determinant
-    share = np.where(determinant > 1e-9 * ss * cc, a * sy + b * cy, -1.0)
-    best = _largest(share)
-    amplitude = float(np.hypot(a[best], b[best]))
-    if np.isfinite(amplitude) and amplitude > 0:
-        constants = amplitude, rates[best], np.arctan2(b[best], a[best]), weight @ y
-        yield Expression(("+", "*", "c", "sin", "+", "*", "c", name, "c", "c"), constants)
+def _roughness(bench: Bench, order: Array) -> float:
+    """Share of the variance that differs between neighbours (von Neumann 1941)."""
+    steps = np.diff(bench.y[order])
+    return float(steps @ steps) / (2.0 * len(steps) * float(np.var(bench.y)))

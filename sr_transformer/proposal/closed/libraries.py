@@ -1,4 +1,4 @@
-"""Terms that closed forms are summed from: products of powers, and functions of the columns."""
+"""Terms that closed forms are summed from: products of powers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from itertools import combinations_with_replacement, product
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.expression.language import ARITHMETIC
 from sr_transformer.proposal.closed.subsets import Library
 
 Array = np.ndarray
@@ -19,8 +18,6 @@ ONE = Expression.number(1.0)
 _joined = Expression.joined
 
 _MOST_TERMS = 300  # of a library: 45,000 pairs
-# What is tried on single columns and products of two; others say the same, or are rare in laws.
-_FUNCTIONS = ("sqrt", "log", "exp", "sin", "cos", "tanh", "abs")
 
 
 def monomials(
@@ -69,55 +66,16 @@ def monomials(
             table = np.column_stack([x**p for p in np.arange(-degree, degree + 1.0)])
             used = np.flatnonzero(index != degree)
             values[:, used] *= table[:, index[used]]
-    terms = [power_product(columns, powers) for powers in exponents]
+    singles = [Expression.variable(column) for column in columns]
+    terms = [power_product(singles, powers) for powers in exponents]
     return exponents, Library(terms, values)
 
 
-def functions(X: Array, columns: Sequence[int], operators: frozenset[str]) -> Library:
-    """The columns, functions of them and of their products, and these times a column."""
-    names = [f for f in _FUNCTIONS if Expression([f, "x0"]).lower(operators) is not None]
-    terms = [ONE]
-    values = [np.ones(X.shape[0])]
-
-    def put(term: Expression, value: Array) -> None:
-        if len(terms) < _MOST_TERMS:
-            terms.append(term)
-            values.append(value)
-
-    singles = [(Expression.variable(i), X[:, i]) for i in columns]
-    pairs = [
-        (_joined("*", a, b), x * z) for k, (a, x) in enumerate(singles) for b, z in singles[k:]
-    ]
-    with np.errstate(all="ignore"):
-        for term, x in singles:
-            put(term, x)
-        for name in names:
-            for term, x in singles:
-                put(_joined(name, term), ARITHMETIC.operators[name].function(x))
-        for term, x in pairs:
-            put(term, x)
-        applied = list(zip(terms, values, strict=True))[1 + len(singles) :]
-        applied = applied[: len(names) * len(singles)]
-        for term, value in applied:
-            for single, x in singles:
-                put(_joined("*", single, term), value * x)
-        for name in names:
-            for term, x in pairs:
-                put(_joined(name, term), ARITHMETIC.operators[name].function(x))
-        composed = list(zip(terms, values, strict=True))[-len(names) * len(pairs) :]
-        for k, (term, value) in enumerate(applied):
-            for other, factor in [*applied[k + 1 :], *composed]:
-                put(_joined("*", term, other), value * factor)
-    return Library(terms, np.column_stack(values))
-
-
-def power_product(columns: Sequence[int], exponents: Sequence[float]) -> Expression:
-    """The product of ``x_column ^ exponent``; one where all exponents are zero."""
+def power_product(factors: Sequence[Expression], exponents: Sequence[float]) -> Expression:
+    """The product of ``factor ^ exponent``; one where all exponents are zero."""
     powers = [
-        Expression.variable(column)
-        if exponent == 1
-        else _joined("^", Expression.variable(column), Expression.number(float(exponent)))
-        for column, exponent in zip(columns, exponents, strict=True)
+        factor if exponent == 1 else _joined("^", factor, Expression.number(float(exponent)))
+        for factor, exponent in zip(factors, exponents, strict=True)
         if exponent != 0
     ]
     return reduce(partial(_joined, "*"), powers) if powers else ONE
@@ -150,5 +108,6 @@ def _exponents(n_columns: int, degree: int, signed: bool) -> list[Exponents]:
 
 @lru_cache(maxsize=4096)
 def _is_writable(powers: Exponents, operators: frozenset[str]) -> bool:
-    term = power_product(range(len(powers)), powers).simplify()
+    singles = [Expression.variable(column) for column in range(len(powers))]
+    term = power_product(singles, powers).simplify()
     return term.lower(operators) is not None

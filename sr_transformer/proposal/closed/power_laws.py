@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from sr_transformer.expression import Expression
 from sr_transformer.proposal.closed.bench import Bench, Fitted, least_squares
-from sr_transformer.proposal.closed.libraries import power_product, weighted_sum
+from sr_transformer.proposal.closed.libraries import power_product
 
 _DENOMINATORS = (1, 2, 3, 4)  # of rounded exponents
 
@@ -33,11 +33,11 @@ def power_laws(bench: Bench) -> Iterator[Fitted]:
             if solution is None:
                 break
             exponents = solution[:-1]
-            columns = [bench.columns[i] for i in places]
-            free += _with_factor(bench, columns, exponents)
+            columns = [Expression.variable(bench.columns[i]) for i in places]
+            free += bench.with_factor(power_product(columns, exponents))
             rounded = [tuple(np.round(exponents * d) / d) for d in _DENOMINATORS]
-            for powers in dict.fromkeys(rounded):
-                for formula in _with_factor(bench, columns, powers) if any(powers) else ():
+            for powers in filter(any, dict.fromkeys(rounded)):
+                for formula in bench.with_factor(power_product(columns, powers)):
                     yield from bench.finished(formula)
             products = design.T @ design
             if not np.isfinite(products).all():
@@ -46,14 +46,3 @@ def power_laws(bench: Bench) -> Iterator[Fitted]:
             errors = np.sqrt(np.maximum(variances, 1e-300))  # up to a common factor
             places.pop(int(np.argmin(np.abs(exponents) / errors)))
     yield from bench.refitted(free, most=3)
-
-
-def _with_factor(
-    bench: Bench, columns: Sequence[int], exponents: Iterable[float]
-) -> Iterator[Expression]:
-    """``c * product`` with the best factor, if the product is defined."""
-    formula = power_product(columns, list(exponents))
-    values = formula.evaluate(bench.X) * bench.root
-    factor = (values @ (bench.y * bench.root)) / (values @ values)
-    if np.isfinite(factor) and factor != 0:
-        yield weighted_sum([formula], [factor])

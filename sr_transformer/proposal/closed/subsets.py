@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,15 @@ from sr_transformer.expression import Expression
 Array = np.ndarray
 
 _INDEPENDENT = 1e-9  # share of a term's square that others must leave for it to count as new
+_BEGINNINGS = 6  # sets of each size that grow on, where there are very many terms
+_SWEEPS = 4  # in which each term of such a set may give way to a better one
+_PAYS = 2.0  # times the logarithm of the number of terms, that a further one must gain in chi^2
 _THINNED = 3  # largest sets that are thinned out
 _EXPLAINED = 1e-13  # share of the target's square that is rounding in a Gram matrix
+
+
+ROUNDING = 1e-24
+"""Share of the square of a column that its rounding is."""
 
 
 @dataclass(frozen=True)
@@ -125,26 +133,32 @@ def _one_more(
     """The best sets with one term more than ``states``."""
     grown: dict[tuple[int, ...], float] = {}
     for subset in states:
-        chosen = list(subset)
-        try:
-            lower = np.linalg.cholesky(gram[np.ix_(chosen, chosen)])
-        except np.linalg.LinAlgError:
-            continue
-        known = np.linalg.solve(lower, np.column_stack([gram[chosen], moments[chosen]]))
-        projected, share = known[:, :-1], known[:, -1]
-        left = 1.0 - np.einsum("ij,ij->j", projected, projected)
-        gain = np.full(len(moments), -1.0)
-        np.divide(
-            (moments - share @ projected) ** 2, left, out=gain,
-            where=usable & (left > _INDEPENDENT),
-        )  # fmt: skip
-        gain[chosen] = -1.0
-        base = float(share @ share)
+        gain, base = _gains(gram[list(subset)], moments, subset)
+        gain[~usable] = -1.0
         for i in np.argsort(-gain, kind="stable")[:width]:
             if gain[i] >= 0:
                 grown[tuple(sorted((*subset, int(i))))] = base + float(gain[i])
     best = sorted(grown.items(), key=lambda entry: (-entry[1], entry[0]))
     return dict(best[:width])
+
+
+def _gains(rows: Array, moments: Array, subset: Sequence[int]) -> tuple[Array, float]:
+    """What each further term explains beside a set of terms, and what these do.
+
+    ``rows`` are the set's inner products with all terms (n_chosen, n_terms).
+    """
+    chosen = list(subset)
+    gain = np.full(len(moments), -1.0)
+    try:
+        lower = np.linalg.cholesky(rows[:, chosen])
+    except np.linalg.LinAlgError:
+        return gain, 0.0
+    known = np.linalg.solve(lower, np.column_stack([rows, moments[chosen]]))
+    projected, share = known[:, :-1], known[:, -1]
+    left = 1.0 - np.einsum("ij,ij->j", projected, projected)
+    np.divide((moments - share @ projected) ** 2, left, out=gain, where=left > _INDEPENDENT)
+    gain[chosen] = -1.0
+    return gain, float(share @ share)
 
 
 def _explained(gram: Array, moments: Array, subsets: Array) -> Array:
@@ -155,3 +169,92 @@ def _explained(gram: Array, moments: Array, subsets: Array) -> Array:
     except np.linalg.LinAlgError:
         return np.full(len(subsets), -1.0)
     return np.sum(wanted * factors[..., 0], axis=1)
+
+
+def sparse_sums(
+    values: Array,
+    target: Array,
+    root: Array,
+    max_terms: int,
+    is_out_of_time: Callable[[], bool],
+) -> list[tuple[int, ...]]:
+    """Sets of few of very many terms whose best sum with a constant comes closest to a target.
+
+    Forward selection from several beginnings, where each term of a set gives way to a better one
+    once others are there (orthogonal matching pursuit with replacement). Only the inner products
+    with chosen terms are computed.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows, n_terms)
+    target : ndarray of shape (n_rows,)
+    root : ndarray of shape (n_rows,)
+        Roots of the weights.
+    max_terms : int
+    is_out_of_time : callable
+        Whether to end at once.
+
+    Returns
+    -------
+    list of tuple of int
+        The best of each size, as long as a further term pays.
+    """
+    one = root / np.sqrt(root @ root)
+    unit, wanted = values * root[:, None], target * root
+    sizes = np.einsum("ij,ij->j", unit, unit)
+    # Centred: else the share of the constant hides which terms matter.
+    unit -= np.outer(one, one @ unit)
+    wanted -= one * (one @ wanted)
+    lengths = np.einsum("ij,ij->j", unit, unit)
+    unit /= np.sqrt(np.where(lengths > ROUNDING * sizes, lengths, np.inf))
+    length = np.sqrt(wanted @ wanted)
+    if not (0 < length < np.inf and max_terms and values.shape[1]):
+        return []
+    moments = (wanted / length) @ unit
+    known: dict[int, Array] = {}
+
+    def gains(subset: tuple[int, ...]) -> tuple[Array, float]:
+        for i in subset:
+            if i not in known:
+                known[i] = unit[:, i] @ unit
+        return _gains(
+            np.array([known[i] for i in subset]).reshape(len(subset), -1), moments, subset
+        )
+
+    def improved(subset: tuple[int, ...], share: float) -> tuple[tuple[int, ...], float]:
+        """With terms replaced by others as long as that explains more."""
+        for _ in range(_SWEEPS):
+            before = share
+            for term in subset:
+                rest = tuple(i for i in subset if i != term)
+                gain, base = gains(rest)
+                best = int(np.argmax(gain))
+                if base + gain[best] > share + _EXPLAINED:
+                    subset, share = tuple(sorted((*rest, best))), base + float(gain[best])
+            if share == before:
+                break
+        return subset, share
+
+    first = np.argsort(-(moments**2), kind="stable")[:_BEGINNINGS]
+    states = {(int(i),): float(moments[i] ** 2) for i in first}
+    found = [max(states, key=states.__getitem__)]
+    pays = _PAYS * np.log(len(moments)) / len(target)
+    while len(found) < max_terms and not is_out_of_time():
+        before = states[found[-1]]
+        if before >= 1 - _EXPLAINED:
+            break
+        grown: dict[tuple[int, ...], float] = {}
+        for subset in states:
+            gain, base = gains(subset)
+            for i in np.argsort(-gain, kind="stable")[:_BEGINNINGS]:
+                if gain[i] > 0:
+                    grown[tuple(sorted((*subset, int(i))))] = base + float(gain[i])
+        best = sorted(grown, key=grown.__getitem__, reverse=True)[:_BEGINNINGS]
+        states = dict(improved(subset, grown[subset]) for subset in best)
+        if not states:
+            break
+        found.append(max(states, key=states.__getitem__))
+        if states[found[-1]] - before < pays * (1 - before):
+            found.pop()
+            break
+    return found

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.proposal.closed.bench import Bench, Fitted
-from sr_transformer.proposal.closed.curves import curves
-from sr_transformer.proposal.closed.libraries import ONE, functions, monomials
-from sr_transformer.proposal.closed.subsets import Library
+from sr_transformer.proposal.closed.bench import Bench, Fitted, least_squares
+from sr_transformer.proposal.closed.libraries import ONE, monomials, weighted_sum
+from sr_transformer.proposal.closed.mixtures import LEVELS, mixed_terms
+from sr_transformer.proposal.closed.subsets import Library, sparse_sums
 
-_MOST_FUNCTIONS = 5  # terms of a sum
+_MOST_INSIDE = 5  # terms of a sum that is multiplied
+_MOST_MIXED = 4  # columns of the largest library; of more, those that a smaller one found to matter
 
 
 def linear(bench: Bench) -> Iterator[Fitted]:
@@ -34,12 +35,60 @@ def polynomials(bench: Bench) -> Iterator[Fitted]:
 
 
 def additive(bench: Bench) -> Iterator[Fitted]:
-    """Sums of functions of the columns, and single columns through functions with an own rate."""
-    library = functions(bench.X, bench.columns, bench.operators)
-    yield from _sums(bench, library, min(_MOST_FUNCTIONS, bench.most_terms))
-    starts = [formula for i in bench.columns for formula in curves(bench.X, bench.y, bench.root, i)]
-    if len(bench.y) > 6:
-        yield from bench.refitted(starts, most=6)
+    """Sums of functions of the columns, of products and sums of two, and of products of these.
+
+    Then the simpler of these sums times a column, and over one. The first that explains the table
+    ends it.
+    """
+    for found in _additive(bench):
+        for formula, loss in found:
+            yield formula, loss
+            if bench.table.is_explained_by(formula, loss):
+                return
+
+
+def _additive(bench: Bench) -> Iterator[Iterator[Fitted]]:
+    columns: Sequence[int] = bench.columns
+    for level in range(LEVELS):
+        library = mixed_terms(bench.table, columns, bench.operators, level)
+        chosen = sparse_sums(
+            library.values, bench.y, bench.root, bench.most_terms, bench.is_out_of_time
+        )
+        yield _written(bench, library, chosen)
+        if level == 0:
+            simple = library
+        elif chosen and len(columns) > _MOST_MIXED:
+            columns = sorted({c for i in chosen[-1] for c in library.terms[i].variables})
+    max_terms = min(_MOST_INSIDE, bench.most_terms)
+    for column in columns:
+        x = bench.X[:, column]
+        for name, factor in (("*", x), ("/", 1.0 / x)) if x.all() else ():
+            root = bench.root * np.abs(factor)
+            target = bench.y / factor
+            chosen = sparse_sums(simple.values, target, root, max_terms, bench.is_out_of_time)
+            yield _written(bench, simple, chosen, name, column)
+
+
+def _written(
+    bench: Bench,
+    library: Library,
+    chosen: Sequence[tuple[int, ...]],
+    name: str = "",
+    column: int = 0,
+) -> Iterator[Fitted]:
+    """Sums of terms; where a name is given, times or over a column."""
+    x = bench.X[:, column]
+    factor = {"": np.ones(len(x)), "*": x, "/": 1.0 / x}[name] * bench.root
+    for places in chosen:
+        terms = [ONE, *(library.terms[i] for i in places)]
+        values = np.column_stack([factor, factor[:, None] * library.values[:, places]])
+        for first in (1, 0):  # without and with the constant
+            factors = least_squares(values[:, first:], bench.y * bench.root)
+            if factors is not None:
+                formula = weighted_sum(terms[first:], factors)
+                if name:
+                    formula = Expression.joined(name, formula, Expression.variable(column))
+                yield from bench.finished(formula)
 
 
 def _sums(bench: Bench, library: Library, max_terms: int) -> Iterator[Fitted]:
