@@ -39,7 +39,7 @@ class Candidate:
     @property
     def key(self) -> tuple[str, ...]:
         """The same for all spellings of a formula, whatever its constants are."""
-        return self.expression.simplify().symbols
+        return self.expression.key
 
 
 class Pool:
@@ -62,7 +62,7 @@ class Pool:
     def add(self, candidate: Candidate) -> bool:
         """Add a formula; ``False`` where it brings nothing new.
 
-        Formulas that are equal after simplification, constants aside, are one: the better stays,
+        Formulas of one key, equal but for their constants, are one: the better stays,
         and of two almost equally good ones the shorter, then the earlier. Non-finite losses stay
         out.
         """
