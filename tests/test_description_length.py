@@ -9,7 +9,8 @@ import pytest
 from strategies import finished
 
 from sr_transformer.expression import Expression
-from sr_transformer.front.description_length import Sample, description_length, simple_cost
+from sr_transformer.front.constant_cost import simple_cost
+from sr_transformer.front.description_length import Sample, description_length
 from sr_transformer.front.hall_of_fame import HallOfFame
 from sr_transformer.front.pool import Candidate
 from sr_transformer.front.simple_constants import with_simple_constants

@@ -373,9 +373,7 @@ def call(row: Operator, argument: Node) -> Node:
             return add([(call(row, _without_coefficient(argument)), abs(argument.head))])
         if argument.kind == "f" and argument.head in ("abs", "exp", "cosh", "acos"):
             return argument
-        if argument.kind == "*" and all(
-            _is_even(p) or not is_integer(p) for _, p in argument.body
-        ):
+        if argument.kind == "*" and all(_is_even(p) or not is_integer(p) for _, p in argument.body):
             return argument
     return function_node(name, argument)
 

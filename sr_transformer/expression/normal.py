@@ -368,7 +368,7 @@ def common_factors(node: Node) -> Iterator[tuple[Node | float, float, list[Term]
             exponents = [p for _, p, _ in entries]
             p = min(exponents, key=abs)
             # What is left keeps whole exponents, or has none: a root is not taken out of a power.
-            same = [(b, q, t) for b, q, t in entries if q == p or is_integer(p) and is_integer(q)]
+            same = [(b, q, t) for b, q, t in entries if q == p or (is_integer(p) and is_integer(q))]
             if len(same) > 1:
                 yield same[0][0], p, [term for _, _, term in same], False
     sizes: list[tuple[float, list[Term]]] = []

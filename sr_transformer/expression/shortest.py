@@ -20,8 +20,6 @@ from sr_transformer.expression.canonical import (
     add,
     function_node,
     is_integer,
-    multiply,
-    number,
 )
 from sr_transformer.expression.expression import Expression
 from sr_transformer.expression.lowering import NoSpelling, speller_of

@@ -11,18 +11,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import CONSTANT
+from sr_transformer.front.constant_cost import simple_cost
 from sr_transformer.table.table import Table
 
 _KIND = math.log(3.0)  # whether a symbol is an operator, a variable or a constant
-
-_PI = math.log(200.0)  # that a fraction is one of pi: rare
-
-_LARGEST_DENOMINATOR = 6
-_LARGEST_NUMERATOR = 100
 
 
 @dataclass(frozen=True)
@@ -73,9 +68,9 @@ def description_length(expression: Expression, loss: float, sample: Sample) -> f
 
         - for each symbol log(3) for its kind, and the logarithm of the number of operators or of
           columns for which one;
-        - for each constant with a simple value (:func:`simple_value`) the cost of its digits, and
-          for any other ``log(n * variance / loss) / 2``: the digits that the residuals leave
-          certain;
+        - for each constant with a simple value the cost of its digits
+          (:func:`~sr_transformer.front.constant_cost.simple_cost`), and for any other
+          ``log(n * variance / loss) / 2``: the digits that the residuals leave certain;
         - ``n * log(loss / variance) / 2`` for the residuals, as normal noise of unknown size.
     """
     ratio = loss / sample.variance if sample.variance > 0 else 1.0
@@ -90,29 +85,3 @@ def description_length(expression: Expression, loss: float, sample: Sample) -> f
         else:
             length += math.log(sample.n_operators if symbol in arity else sample.n_columns)
     return length
-
-
-@lru_cache(maxsize=4096)
-def simple_cost(constant: float) -> float:
-    """Nats that a constant with a simple value costs, ``inf`` for any other.
-
-    Simple are fractions with a numerator of at most 100 and a denominator of at most 6, and these
-    times or over pi.
-    """
-    if not math.isfinite(constant):
-        return math.inf
-    costs = [_fraction_cost(constant)]
-    for value in (constant / math.pi, constant * math.pi):
-        costs.append(_fraction_cost(value) + _PI)
-    return min(costs)
-
-
-def _fraction_cost(value: float) -> float:
-    for denominator in range(1, _LARGEST_DENOMINATOR + 1):
-        numerator = round(value * denominator)
-        if 0 < abs(numerator) <= _LARGEST_NUMERATOR and math.isclose(
-            numerator / denominator, value, rel_tol=1e-13
-        ):
-            # A sign, and numbers about as dear as their size: half of all are below 2.
-            return math.log(2.0) + 2.0 * math.log(abs(numerator)) + 2.0 * math.log(denominator)
-    return 0.0 if value == 0.0 else math.inf

@@ -111,7 +111,7 @@ class Bench:
 
     def _spelled(self, formula: Expression) -> Fitted:
         """The shortest allowed spelling; of infinite loss where there is none to be used."""
-        shown = formula.simplify().lower(self.operators)
+        shown = formula.shortest(self.operators)
         if shown is None or len(shown.symbols) > self._maxsize or not shown.variables:
             return formula, np.inf
         return shown, self._table.loss(shown)
