@@ -334,31 +334,32 @@ def _root(term: Node) -> Node | None:
 
 # --- common factors -------------------------------------------------------------------------------
 def _first_factor(node: Node) -> Node | None:
-    """The sum with the largest common factor taken out of the terms that have it."""
-    best: tuple | None = None
-    for factor, p, terms, has_constant in common_factors(node):
-        n_terms = len(terms) + has_constant
-        saved = (n_terms - 1) * (1 + (len(factor.skeleton) if isinstance(factor, Node) else 1))
-        name = factor.full if isinstance(factor, Node) else repr(factor)
-        rank = (-saved, name, p)
-        if best is None or rank < best[0]:
-            best = rank, factor, p, terms, has_constant
-    return None if best is None else taken_out(node, *best[1:])
+    """The sum with the common factor taken out that saves most."""
+    found = common_factors(node)
+    return taken_out(node, *found[0]) if found else None
 
 
-def common_factors(node: Node) -> Iterator[tuple[Node | float, float, list[Term], bool]]:
-    """Factors that several terms of a sum have.
+Common = tuple["Node | float", float, list[Term], bool]
 
-    Yields
-    ------
-    factor : Node or float
-    exponent : float
-        Of the factor.
-    terms : list of (Node, float)
-        Those that have it.
-    has_constant : bool
-        Whether the constant of the sum has it too.
+
+def common_factors(node: Node) -> list[Common]:
+    """Factors that several terms of a sum have, those first that save most.
+
+    Each is the factor, its exponent, the terms that have it, and whether the constant of the sum
+    has it too.
     """
+    return sorted(_common_factors(node), key=_saving)
+
+
+def _saving(found: Common) -> tuple[int, str, float]:
+    factor, p, terms, has_constant = found
+    is_node = isinstance(factor, Node)
+    size = len(factor.skeleton) if is_node else 1
+    name = factor.full if is_node else repr(factor)
+    return -(len(terms) + has_constant - 1) * (1 + size), name, p
+
+
+def _common_factors(node: Node) -> Iterator[Common]:
     having: dict[tuple[str, bool], list[tuple[Node, float, Term]]] = defaultdict(list)
     for term in node.body:
         for base, p in term[0].body if term[0].kind == "*" else ((term[0], 1.0),):

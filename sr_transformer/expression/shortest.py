@@ -40,6 +40,8 @@ Cost = tuple[int, int, int]
 _SCALED_INSIDE = ("abs", "max", "min")
 _FEW_DIGITS = 5  # and points of a number: all numbers so short read equally well
 _MANY_DIGITS = 12  # and the point: of no number that a person would write
+_MOST_NODES = 250  # that are spelled in several ways; those after them only in the nearest
+_MOST_FACTORS = 2  # of a sum that are taken out, each in turn: those that save most
 _DEEPEST = 40  # levels of parts that are spelled anew; rounding may keep a rule from ending
 _TIDY = 5e-15  # relative distance at which a number takes the place of one of many digits
 
@@ -204,8 +206,9 @@ class _Speller:
     # --- sums -----------------------------------------------------------------------------------
     def _sum(self, node: Node) -> Iterator[Expression | None]:
         yield from self._joined_terms(node)
-        for other in self._other_sums(node):
-            yield self.of(other)
+        if len(self._found) < _MOST_NODES:
+            for other in self._other_sums(node):
+                yield self.of(other)
 
     def _joined_terms(self, node: Node) -> Iterator[Expression | None]:
         plus = [self.of(scaled(term, c)) for term, c in node.body]
@@ -243,8 +246,8 @@ class _Speller:
         return total
 
     def _other_sums(self, node: Node) -> Iterator[Node]:
-        for factor, p, terms, has_constant in list(common_factors(node)):
-            yield taken_out(node, factor, p, terms, has_constant)
+        for found in common_factors(node)[:_MOST_FACTORS]:
+            yield taken_out(node, *found)
         yield from completed_squares(node)
         if (merged := merged_waves(node)) is not node:
             yield merged
@@ -264,6 +267,9 @@ class _Speller:
     # --- products -------------------------------------------------------------------------------
     def _product(self, node: Node) -> Iterator[Expression | None]:
         head = _tidy(node.head)
+        if len(self._found) >= _MOST_NODES:
+            yield from self._assembled(head, list(node.body))
+            return
         for coefficient, factors in self._shared_out(head, list(node.body)):
             yield from self._assembled(coefficient, factors)
         if len(node.body) == 1 and node.body[0][1] == 1.0:

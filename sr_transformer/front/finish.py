@@ -27,6 +27,8 @@ _ROUNDING_ROWS = 10_000
 # search; of a million rows only as many as this number of row evaluations allows, or the fewest.
 _MOST_FORMULAS = 200
 _FEWEST_FORMULAS = 60
+# So many of them, the best of each size, are brought to their shortest spelling at once.
+_SHORTENED = 60
 _ROW_EVALUATIONS = 20_000_000
 
 
@@ -40,8 +42,8 @@ def bring_to_users_units(
 ) -> None:
     """Add formulas of a scaled table to a hall of fame in the units of the given one.
 
-    Each is written with the hall's operators in its shortest spelling, and its loss computed anew
-    from exactly the formula that is shown.
+    Each is written with the hall's operators, the best in their shortest spelling, and its loss
+    computed anew from exactly the formula that is shown.
 
     Parameters
     ----------
@@ -55,13 +57,16 @@ def bring_to_users_units(
     scaling : Scaling
         What scaled it.
     """
-    for candidate in candidates:
+    for place, candidate in enumerate(candidates):
         written = scaling.to_user_units(candidate.expression)
         shown = written.lower(hall.operators)
         loss = np.inf if shown is None else table.loss(shown)
         most = max(loss * (1 + ALMOST_EQUAL), hall.loss_floor)
         for spelled in (_without_rounding(written), written):
-            shorter = spelled.shortest(hall.operators)
+            if place < _SHORTENED:
+                shorter = spelled.shortest(hall.operators)
+            else:
+                shorter = spelled.simplify().lower(hall.operators)
             if shorter == shown:
                 break
             if shorter is not None and (shorter_loss := table.loss(shorter)) <= most:
@@ -98,6 +103,8 @@ def simplify_constants(hall: HallOfFame, table: Table, *, has_units: bool = Fals
     while untried := [c for c in hall.front if c.expression not in tried]:
         for candidate in untried:
             tried.add(candidate.expression)
+            candidate = _shortened(candidate, hall, table)
+            tried.add(candidate.expression)
             if not has_units:
                 for shorter in _shorter(candidate, hall, table, some):
                     if shorter.key not in settled:  # else its constants would come back as fitted
@@ -116,13 +123,27 @@ def simplify_constants(hall: HallOfFame, table: Table, *, has_units: bool = Fals
             hall.add(simple)
 
 
+def _shortened(candidate: Candidate, hall: HallOfFame, table: Table) -> Candidate:
+    """A formula of the hall in its shortest spelling, which takes its place there."""
+    spelled = candidate.expression.shortest(hall.operators)
+    if spelled is None or spelled == candidate.expression:
+        return candidate
+    loss = table.loss(spelled)
+    if loss > max(candidate.loss * (1 + ALMOST_EQUAL), hall.loss_floor):
+        return candidate
+    hall.remove(candidate)
+    shorter = Candidate(spelled, loss, candidate.source)
+    hall.add(shorter)
+    return shorter
+
+
 def _shorter(
     candidate: Candidate, hall: HallOfFame, table: Table, some: Table
 ) -> Iterator[Candidate]:
     """What a formula is without an offset or a factor that noise may have put in."""
     loss = max(some.loss(candidate.expression), hall.loss_floor, np.finfo(float).tiny)
     for shorter in without_a_constant(candidate.expression, some, loss):
-        spelled = shorter.shortest(hall.operators)
+        spelled = shorter.lower(hall.operators)
         if spelled is not None and spelled.complexity() < candidate.complexity:
             yield Candidate(spelled, table.loss(spelled), candidate.source)
 

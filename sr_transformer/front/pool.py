@@ -86,9 +86,10 @@ class Pool:
             self.add(candidate)
 
     def remove(self, candidate: Candidate) -> None:
-        """Take a formula out of the pool; ``KeyError`` where it is not there."""
-        self._front = None
-        del self._pool[candidate.key]
+        """Take a formula out of the pool; nothing happens where it is not there."""
+        if self._pool.get(candidate.key) is candidate:
+            self._front = None
+            del self._pool[candidate.key]
 
     def replace(self, candidate: Candidate, fitted: Candidate) -> None:
         """Put the same formula with other constants in the place of a candidate."""

@@ -22,9 +22,8 @@ from sr_transformer.table.table import Table
 
 Array = np.ndarray
 
-# Nats that the residuals may grow by: half of one is one standard error of one constant. Exponents
-# are simple numbers in most laws, so that those get two standard errors.
-_TOLERATED = 0.5
+# Nats that the residuals may grow by: two are two standard errors of one constant, within which
+# 19 of 20 fitted constants are of the true one.
 MOST_TOLERATED = 2.0
 
 # Larger relative standard errors leave a constant as it is: any number would do for it.
@@ -78,8 +77,7 @@ def with_simple_constants(
             if not math.isfinite(trial_loss):
                 continue
             grown = 0.5 * sample.n_rows * math.log(max(trial_loss, floor) / first)
-            tolerated = MOST_TOLERATED if index in exponents else _TOLERATED
-            if grown <= tolerated and cost + max(grown, 0.0) < price:
+            if grown <= MOST_TOLERATED and cost + max(grown, 0.0) < price:
                 expression, constants = trial, moved
                 free = [i for i in free if i != index]
                 break
@@ -161,8 +159,7 @@ def _moves(
         if not 0 < error < math.inf:
             continue
         # The rise of half of n log(loss) is half of the square of the standard errors.
-        tolerated = MOST_TOLERATED if index in exponents else _TOLERATED
-        reach = math.sqrt(2.0 * tolerated) * error
+        reach = math.sqrt(2.0 * MOST_TOLERATED) * error
         values = simple_values(constant, reach, of_pi=index not in exponents)
         if is_alone and abs(constant) <= reach:
             values = [0.0]
