@@ -62,6 +62,11 @@ _FINISHING_SHARE = 0.35
 _REFIT_SHARE, _UNITS_SHARE = 0.5, 0.6
 _AFTER_SEARCH = 0.3  # seconds that it gets where a search went on after its time
 
+# Symbols of a factor that a formula may need on the scaled table only, and the sizes up to which
+# they matter: ``x ^ -1.5`` has three symbols, and five with ``10 ^ -1.5`` in front.
+_FACTOR = 2
+_SMALL = 12
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -198,6 +203,7 @@ def run(
     if "*" in task.operators:
         scaling = Scaling.of(task.table.X, task.table.y)
     table = task.table.scaled(scaling)
+    table_is_scaled = scaling != Scaling.identity(table.X.shape[1])
     random_state = check_random_state(settings.random_state)
     pool = Pool(table.exact)
     begun = clock.used()
@@ -213,7 +219,8 @@ def run(
         searches = searching >= _SHORTEST_SEARCH or task.has_units
         proposing_time = finding.part(_PROPOSAL_SHARE) if searches else finding
     proposing = Proposing(
-        pool, table, sampler=sampler, operators=task.operators, maxsize=task.maxsize,
+        pool, table, sampler=sampler, operators=task.operators,
+        maxsize=task.maxsize + (_FACTOR if table_is_scaled and task.maxsize < _SMALL else 0),
         proposers=settings.proposers, n_candidates=settings.n_candidates,
         temperature=settings.temperature, random_state=random_state, n_jobs=settings.n_jobs,
         clock=proposing_time,

@@ -10,7 +10,8 @@ from strategies import finished
 
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import ARITHMETIC
-from sr_transformer.front.description_length import Sample, description_length, simple_cost
+from sr_transformer.front.constant_cost import simple_cost, simple_values, without_rounding
+from sr_transformer.front.description_length import Sample, description_length
 from sr_transformer.front.form_cost import _costs, _counts, form_cost
 from sr_transformer.front.hall_of_fame import HallOfFame
 from sr_transformer.front.pool import Candidate
@@ -190,3 +191,45 @@ def test_undefined_slopes_leave_a_formula_as_it_is():
     formula = Expression.parse("2.01 * x0 ^ 0.51")  # the slope by the exponent is 0 * log(0)
     sample = Sample(3.0, 1, 1.0, OPERATORS)
     assert with_simple_constants(formula, Table(X, np.arange(3.0)), sample, 0.0) == formula
+
+
+# --- what constants cost ------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("cheap", "dear"),
+    [
+        (0.5, 0.37), (2.03, 19 / (3 * math.pi)), (9.8, 9.81), (0.1, 0.13), (1.6e-3, 1.602e-3),
+        (2.0, math.pi), (math.pi, 3.1416), (1 / 3, 0.333), (100.0, 137.0),
+    ],
+)  # fmt: skip
+def test_of_two_simple_numbers_the_one_that_is_shorter_to_write_is_cheaper(cheap, dear):
+    assert simple_cost(cheap) < simple_cost(dear) < math.inf
+
+
+@pytest.mark.parametrize(
+    ("constant", "reach", "expected"),
+    [
+        (2.0299, 2e-4, 2.03), (0.50003866, 1e-4, 0.5), (9.7993, 1e-3, 9.8), (0.3331, 3e-4, 1 / 3),
+        (3.14157, 5e-5, math.pi), (1.5999e-3, 2e-7, 1.6e-3), (2.1, 0.2, 2.0), (99.97, 0.05, 100.0),
+    ],
+)  # fmt: skip
+def test_the_simplest_number_within_reach_comes_first(constant, reach, expected):
+    assert simple_values(constant, reach)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("constant", "expected"),
+    [
+        (0.33333333333333337, 1 / 3), (0.30000000000000004, 0.3), (0.9999999999999998, 1.0),
+        (3.1415926535897936, math.pi), (0.333333333, 0.333333333), (-0.0, -0.0),
+    ],
+)  # fmt: skip
+def test_numbers_that_rounding_alone_keeps_from_simple_ones_are_these(constant, expected):
+    assert without_rounding(constant) == expected
+
+
+def test_no_constant_becomes_simple_because_the_loss_falls():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0.5, 3.0, (200, 1))
+    y = 2.03 * X[:, 0] + 1e-3 * rng.standard_normal(200)
+    hall = hall_of(X, y, ["2.0 * x0"])
+    assert hall[0].expression.constants == (2.03,)

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from strategies import finished
+from strategies import finished, proposed
 
 from sr_transformer.expression import Expression
 from sr_transformer.front.finish import most_finished
@@ -142,3 +142,73 @@ def test_shorter_formulas_keep_to_the_operators():
 def test_constants_that_may_carry_units_stay():
     hall = fitted_to_noise("1.02 * x0", "1.1 * x0 + 0.1", noise=0.2, has_units=True)
     assert [c.expression.complexity() for c in hall] == [5]
+
+
+# --- what the estimator shows -----------------------------------------------------------------
+COLUMN = np.random.default_rng(0).uniform(1.0, 20.0, (100, 1))
+NOISE = np.random.default_rng(1).standard_normal(100)
+
+
+@pytest.mark.parametrize(
+    ("law", "maxsize", "noise", "text"),
+    [
+        ("abs(x0 - 8.0)", 30, 0.0, "abs(x0 - 8.0)"),
+        ("x0 ^ -1.5", 30, 0.0, "x0 ^ -1.5"),
+        ("x0 ^ -1.5", 3, 0.0, "x0 ^ -1.5"),
+        ("sin(-2.0 * x0)", 30, 0.0, "sin(-2.0 * x0)"),
+        ("4.9 * square(x0)", 30, 0.0, "4.9 * square(x0)"),
+        ("square(x0) - 6.0 * x0 + 9.0", 30, 0.0, "square(x0 - 3.0)"),
+        ("cos(3.141592653589793 * x0 - 1.5707963267948966)", 30, 0.0,
+         "sin(3.141592653589793 * x0)"),
+        ("x0 / 3.0", 30, 0.0, "x0 / 3.0"),
+        ("2.03 * x0", 12, 1e-3, "2.03 * x0"),
+        ("0.5 * square(x0)", 12, 1e-3, "0.5 * square(x0)"),
+    ],
+)  # fmt: skip
+def test_a_law_comes_back_as_it_was_written(law, maxsize, noise, text):
+    y = Expression.parse(law).evaluate(COLUMN) + noise * NOISE
+    hall = proposed(COLUMN, y, maxsize=maxsize, n_candidates=16).hall_of_fame
+    assert hall[hall.select()].expression.to_text() == text
+
+
+def test_a_constant_that_may_be_nought_is_nought():
+    mean = Expression.number(NOISE.mean())
+    table = Table.of(COLUMN, NOISE)
+    hall = hall_of([Candidate(mean, table.loss(mean), "transformer")], COLUMN, NOISE,
+                   scaling=Scaling.identity(1))  # fmt: skip
+    assert [c.expression.to_text() for c in hall] == ["0.0"]
+
+
+@pytest.mark.parametrize(
+    ("scaled", "text"),
+    [
+        ("x2 * min(x0, x1)", "x2 * min(x0, x1)"),
+        ("max(x0, x1) / x2", "max(x0, x1) / x2"),
+        ("sqrt(x0 + 0.3 * x1)", "sqrt(x0 + 0.3 * x1)"),
+        ("abs(x0 - x1) * x2", "x2 * abs(x0 - x1)"),
+        ("log(x0 + x1)", "log(x0 + x1)"),
+    ],
+)
+def test_scaling_leaves_no_trace(scaled, text):
+    operators = frozenset("+-*/") | {"min", "max", "sqrt", "abs", "log"}
+    X = np.random.default_rng(2).uniform(100.0, 900.0, (60, 3))
+    law = Expression.parse(scaled)
+    y = law.evaluate(X)
+    scaling = Scaling.of(X, y)
+    candidate = Candidate(scaling.to_scaled_units(law), 0.0, "transformer")
+    hall = hall_of([candidate], X, y, scaling=scaling, operators=operators)
+    assert Expression.parse(text).key == hall[-1].expression.key
+    assert len(hall[-1].expression.symbols) == len(Expression.parse(text).symbols)
+
+
+def test_the_fitted_form_of_a_rounded_formula_does_not_come_back():
+    rng = np.random.default_rng(4)
+    X = rng.uniform(0.5, 3.0, (200, 2))
+    y = 0.5 * X[:, 0] + 1e-3 * rng.standard_normal(200)
+    table = Table.of(X, y)
+    drafts = ["0.4 * x0", "0.4 * x0 + 0.1 * x1", "0.4 * x0 + 0.1", "0.4 * x0 + 0.1 * sin(x1)"]
+    fitted = [refit(Expression.parse(draft), table) for draft in drafts]
+    hall = hall_of([Candidate(f, loss, "transformer") for f, loss in fitted], X, y,
+                   scaling=Scaling.identity(2))  # fmt: skip
+    assert hall[hall.select()].expression.to_text() == "0.5 * x0"
+    assert all(c.expression.constants == (0.5,) for c in hall if c.complexity == 3)

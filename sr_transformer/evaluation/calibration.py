@@ -17,7 +17,7 @@ from sr_transformer.clock import Clock
 from sr_transformer.evaluation.laboratory import LEVELS, SIZES, Case, draw_case
 from sr_transformer.evaluation.measuring import table_of_numbers
 from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
-from sr_transformer.front.description_length import simple_cost
+from sr_transformer.front.constant_cost import free_cost, simple_cost
 from sr_transformer.front.form_cost import form_cost
 from sr_transformer.front.hall_of_fame import HallOfFame
 from sr_transformer.front.pool import Candidate
@@ -58,7 +58,7 @@ def _by_oracle(hall: HallOfFame, case: Case) -> Candidate:
     sample = hall.evidence.sample
     unit = 10.0**hall.loss_exponent
     noise = max((case.deviation / unit) ** 2, sample.floor, np.finfo(float).tiny)
-    digits = max(0.5 * math.log(sample.n_rows / sample.ratio(noise)), 0.0)
+    digits = free_cost(sample.n_rows, sample.ratio(noise))
 
     def length(candidate: Candidate) -> float:
         expression = candidate.expression

@@ -1,6 +1,6 @@
 """The language of formulas that every other part speaks."""
 
-from sr_transformer.expression import lowering, reading, simplify, sympy, writing
+from sr_transformer.expression import lowering, reading, shortest, simplify, sympy, writing
 from sr_transformer.expression.expression import Expression
 from sr_transformer.expression.language import ARITHMETIC, Language, Operator
 
@@ -16,4 +16,6 @@ Expression.to_latex = sympy.to_latex
 Expression.to_python = writing.to_python
 Expression.to_pysr = writing.to_pysr
 Expression.simplify = simplify.simplify
+Expression.key = property(simplify.key_of)
+Expression.shortest = shortest.shortest
 Expression.lower = lowering.lower

@@ -114,7 +114,7 @@ def _without_coefficient(node: Node) -> Node:
     return _product_node(1.0, node.body)
 
 
-def _function_node(name: str, *arguments: Node) -> Node:
+def function_node(name: str, *arguments: Node) -> Node:
     full = arguments[0].full
     for argument in arguments[1:]:
         full += "," + argument.full
@@ -196,7 +196,7 @@ def _factor_order(factor: tuple[Node, float]) -> tuple:
     return len(skeleton), skeleton, base.full, exponent
 
 
-def _is_integer(value: float) -> bool:
+def is_integer(value: float) -> bool:
     return abs(value) < 1e9 and value == math.floor(value)
 
 
@@ -227,7 +227,7 @@ def multiply(parts: Iterable[tuple[Node, float]], coefficient: float = 1.0) -> N
         kind = node.kind
         if kind == "n":
             coefficient = _times(coefficient, _real_power(node.head, exponent))
-        elif kind == "*" and _is_integer(exponent):
+        elif kind == "*" and is_integer(exponent):
             if node.head != 1.0:
                 coefficient = _times(coefficient, _real_power(node.head, exponent))
             waiting += [(base, p * exponent) for base, p in node.body]
@@ -240,7 +240,7 @@ def multiply(parts: Iterable[tuple[Node, float]], coefficient: float = 1.0) -> N
                     node = multiply(node.body, math.copysign(1.0, node.head))
                 _put(factors, node, exponent)
         elif kind == "+":
-            lead = node.body[0][1] if _is_integer(exponent) else abs(node.body[0][1])
+            lead = node.body[0][1] if is_integer(exponent) else abs(node.body[0][1])
             if lead == 1.0:
                 _put(factors, node, exponent)
             else:
@@ -258,7 +258,7 @@ def multiply(parts: Iterable[tuple[Node, float]], coefficient: float = 1.0) -> N
             exponentials = []
             coefficient = _times(coefficient, factor)
             if argument is not None:
-                _put(factors, _function_node("exp", argument), 1.0)
+                _put(factors, function_node("exp", argument), 1.0)
     return _finish_product(coefficient, factors)
 
 
@@ -278,7 +278,7 @@ def _power_of_power(base: Node, p: float, exponent: float) -> tuple[Node, float]
 
 
 def _is_even(value: float) -> bool:
-    return _is_integer(value) and value % 2 == 0
+    return is_integer(value) and value % 2 == 0
 
 
 def _split_exponent(total: Node) -> tuple[float, list[tuple[Node, float]], Node | None]:
@@ -335,14 +335,15 @@ def power(base: Node, exponent: Node) -> Node:
     if exponent.kind == "n":
         return multiply([(base, exponent.head)])
     if base.kind == "n" and base.head > 0.0:
-        return multiply([(_function_node("exp", add([(exponent, math.log(base.head))])), 1.0)])
-    return _function_node("^", base, exponent)
+        return multiply([(function_node("exp", add([(exponent, math.log(base.head))])), 1.0)])
+    return function_node("^", base, exponent)
 
 
-def _leads_negative(node: Node) -> bool:
+def leading_factor(node: Node) -> float:
+    """The factor of a product, or of the first term of a sum."""
     if node.kind == "*":
-        return node.head < 0.0
-    return node.kind == "+" and node.body[0][1] < 0.0
+        return node.head
+    return node.body[0][1] if node.kind == "+" else 1.0
 
 
 def apply(row: Operator, *arguments: Node) -> Node:
@@ -350,7 +351,7 @@ def apply(row: Operator, *arguments: Node) -> Node:
     if all(argument.kind == "n" for argument in arguments):
         with np.errstate(all="ignore"):
             return number(float(row.function(*[argument.head for argument in arguments])))
-    return _function_node(row.name, *arguments)
+    return function_node(row.name, *arguments)
 
 
 def call(row: Operator, argument: Node) -> Node:
@@ -359,12 +360,12 @@ def call(row: Operator, argument: Node) -> Node:
     if argument.kind == "n":
         return apply(row, argument)
     if name == "exp":
-        return multiply([(_function_node("exp", argument), 1.0)])
+        return multiply([(function_node("exp", argument), 1.0)])
     if name == "log":
         return _logarithm(argument)
     if argument.kind == "f" and argument.head == row.inverse:
         return argument.body[0]
-    if row.parity and _leads_negative(argument):
+    if row.parity and leading_factor(argument) < 0.0:
         opposite = call(row, add([(argument, -1.0)]))
         return opposite if row.parity > 0 else add([(opposite, -1.0)])
     if name == "abs":
@@ -372,11 +373,9 @@ def call(row: Operator, argument: Node) -> Node:
             return add([(call(row, _without_coefficient(argument)), abs(argument.head))])
         if argument.kind == "f" and argument.head in ("abs", "exp", "cosh", "acos"):
             return argument
-        if argument.kind == "*" and all(
-            _is_even(p) or not _is_integer(p) for _, p in argument.body
-        ):
+        if argument.kind == "*" and all(_is_even(p) or not is_integer(p) for _, p in argument.body):
             return argument
-    return _function_node(name, argument)
+    return function_node(name, argument)
 
 
 def _logarithm(argument: Node) -> Node:
@@ -397,7 +396,7 @@ def _logarithm(argument: Node) -> Node:
         if argument.head <= 0.0:
             raise UndefinedConstant
         return number(math.log(argument.head))
-    return _function_node("log", argument)
+    return function_node("log", argument)
 
 
 def extremum(name: str, a: Node, b: Node) -> Node:
@@ -414,7 +413,7 @@ def extremum(name: str, a: Node, b: Node) -> Node:
         ordered.append(number(bound))
     result = ordered[0]
     for node in ordered[1:]:
-        result = _function_node(name, result, node)
+        result = function_node(name, result, node)
     return result
 
 

@@ -51,12 +51,13 @@ class Expression:
     array([0., 2.])
     """
 
-    __slots__ = ("constants", "language", "simplified", "symbols")
+    __slots__ = ("_key", "constants", "language", "simplified", "symbols")
 
     symbols: tuple[str, ...]
     constants: tuple[float, ...]
     language: Language
     simplified: Expression  # what simplify() made of it, once it was asked
+    _key: tuple[str, ...]  # and its key
 
     def __init__(
         self,
@@ -306,6 +307,8 @@ class Expression:
         to_python: Callable[..., str]
         to_pysr: Callable[..., str]
         simplify: Callable[[], Expression]
+        shortest: Callable[..., Expression | None]
+        key: tuple[str, ...]
         lower: Callable[[Iterable[str]], Expression | None]
 
 
@@ -314,6 +317,7 @@ _set_symbols = Expression.__dict__["symbols"].__set__
 _set_constants = Expression.__dict__["constants"].__set__
 _set_language = Expression.__dict__["language"].__set__
 set_simplified = Expression.__dict__["simplified"].__set__
+set_key = Expression.__dict__["_key"].__set__
 
 
 @lru_cache(maxsize=4096)

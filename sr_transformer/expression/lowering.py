@@ -28,7 +28,7 @@ _LARGEST_SIZE = 10_000  # squares of squares without ``square`` double at every 
 _LARGEST_POWER = 16  # as a product; exp and log are shorter beyond
 
 
-class _NoSpelling(Exception):
+class NoSpelling(Exception):
     """A formula cannot be written with the enabled operators, or not in a sensible length."""
 
 
@@ -55,10 +55,10 @@ def lower(expression: Expression, operators: Iterable[str]) -> Expression | None
     operators = frozenset(operators)
     if expression.operators <= operators:
         return expression
-    speller = _speller(expression.language, operators)
+    speller = speller_of(expression.language, operators)
     try:
         return expression.fold(speller.number, speller.variable, speller.lowered)
-    except _NoSpelling:
+    except NoSpelling:
         return None
 
 
@@ -94,7 +94,7 @@ class _Speller:
         """An operator over its arguments, which are spelled already."""
         part = self._lowered(name, *arguments)
         if len(part.symbols) > _LARGEST_SIZE:
-            raise _NoSpelling
+            raise NoSpelling
         return part
 
     def _lowered(self, name: str, *arguments: Expression) -> Expression:
@@ -120,7 +120,7 @@ class _Speller:
             for spelling in spellings.values()
         ]
         if not parts:
-            raise _NoSpelling
+            raise NoSpelling
         return min(parts, key=lambda part: len(part.symbols))
 
     def _power(self, base: Expression, exponent: Expression) -> Expression:
@@ -132,7 +132,7 @@ class _Speller:
             return self._filled(self.spelled("exp(b * log(a))"), base, exponent)
         (value,) = base.constants
         if value <= 0.0:
-            raise _NoSpelling
+            raise NoSpelling
         if value == math.e:
             return self._filled(self.table.get("exp", {}), exponent)
         return self._filled(self.spelled(f"exp({math.log(value)!r} * a)"), exponent)
@@ -211,7 +211,8 @@ class _Speller:
         return _shortest_of(found)
 
 
-_speller = lru_cache(maxsize=256)(_Speller)
+speller_of = lru_cache(maxsize=256)(_Speller)
+"""What spells with a set of operators, by language and operators."""
 
 
 @lru_cache(maxsize=4096)

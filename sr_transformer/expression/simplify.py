@@ -18,8 +18,9 @@ from sr_transformer.expression.canonical import (
     power,
     variable,
 )
-from sr_transformer.expression.expression import Expression, set_simplified
-from sr_transformer.expression.language import ARITHMETIC, Language, Operator
+from sr_transformer.expression.expression import Expression, set_key, set_simplified
+from sr_transformer.expression.language import ARITHMETIC, CONSTANT, Language, Operator
+from sr_transformer.expression.normal import normal
 
 
 def simplify(formula: Expression) -> Expression:
@@ -31,18 +32,71 @@ def simplify(formula: Expression) -> Expression:
     which the result may need; in any other, constants are folded.
     """
     known = getattr(formula, "simplified", None)
-    if known is not None:
-        return known
+    return _simplified(formula)[0] if known is None else known
+
+
+def _simplified(formula: Expression) -> tuple[Expression, Node | None]:
+    """The canonical spelling and its node; the formula itself and None where there is none."""
     symbols: list[str] = []
     constants: list[float] = []
+    node: Node | None = None
     try:
-        _emit(_to_node(formula), symbols, constants)
+        node = to_node(formula)
+        _emit(node, symbols, constants)
         found = Expression.unchecked(tuple(symbols), tuple(constants), formula.language)
     except (UndefinedConstant, RecursionError):  # the latter hundreds of levels deep
         found = formula
     set_simplified(formula, found)
     set_simplified(found, found)  # a second time nothing would change
+    return found, node
+
+
+def key_of(formula: Expression) -> tuple[str, ...]:
+    """What is the same for all spellings of a function, whatever the values of its constants are.
+
+    The symbols of one form of it (:mod:`~sr_transformer.expression.normal`), as far as the rules
+    reach; those of the formula itself where its constants fold to an infinity or nan, or underflow.
+    """
+    known = getattr(formula, "_key", None)
+    if known is not None:
+        return known
+    simple, node = _simplified(formula)
+    found = simple.symbols
+    if node is not None and _has_several_forms(simple):
+        symbols: list[str] = []
+        try:
+            _emit(normal(node, formula.language), symbols, [])
+            found = tuple(symbols)
+        except (UndefinedConstant, OverflowError, ZeroDivisionError):
+            pass
+    set_key(formula, found)
     return found
+
+
+_ALMOST_ONE = 1e-12  # what rounding alone may keep from one
+_MOVABLE = frozenset({"abs", "max", "min", "log", "sin", "cos", "tan"})
+"""Functions that factors or shifts are moved out of."""
+
+
+def _has_several_forms(formula: Expression) -> bool:
+    """Whether a canonical form may not be the only one; many formulas are spared the looking."""
+    symbols, arity = formula.symbols, formula.language.arity
+    if not has_rules(formula.language):
+        return False
+    n_sums = symbols.count("+") + symbols.count("-")
+    if not _MOVABLE.isdisjoint(symbols) or (n_sums > 1 and "square" in symbols):
+        return True
+    variables = [symbol for symbol in symbols if symbol not in arity and symbol != CONSTANT]
+    sizes = [abs(constant) for constant in formula.constants]
+    if len(set(variables)) < len(variables) or len(set(sizes)) < len(sizes):
+        return True
+    return any(abs(size - 1.0) < _ALMOST_ONE for size in sizes)
+
+
+@lru_cache
+def has_rules(language: Language) -> bool:
+    """Whether sums, products and powers have rules in a language, which may need all of them."""
+    return ARITHMETIC.operators.items() <= language.operators.items()
 
 
 class _Sum(list):
@@ -53,7 +107,7 @@ class _Product(list):
     """``(base, exponent)`` pairs of a product that may still grow; exponents are whole."""
 
 
-def _to_node(formula: Expression) -> Node:
+def to_node(formula: Expression) -> Node:
     """Convert a formula to canonical nodes.
 
     Neighbouring sums are collected and put in order once, when something else takes them up, and
@@ -106,7 +160,7 @@ _ARITHMETIC_RULES: dict[str, Rule] = {
 @lru_cache
 def _rules(language: Language) -> dict[str, Rule]:
     """What each operator of a language makes of its arguments."""
-    known = ARITHMETIC.operators.items() <= language.operators.items()
+    known = has_rules(language)
     rules = {name: _rule(row, known) for name, row in language.operators.items()}
     return rules | _ARITHMETIC_RULES if known else rules
 

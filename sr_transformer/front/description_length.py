@@ -14,18 +14,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 from sr_transformer.expression import Expression
+from sr_transformer.front.constant_cost import free_cost, simple_cost
 from sr_transformer.front.form_cost import form_cost
 from sr_transformer.table.table import Table
-
-_PI = math.log(200.0)  # that a fraction is one of pi: rare
-
-_LARGEST_DENOMINATOR = 6
-_LARGEST_NUMERATOR = 100
-
-_LARGEST_SIMPLE = 1e3  # beyond any simple value
 
 _TINIEST = 1e-300  # losses of zero are compared as this
 
@@ -81,9 +74,9 @@ def description_length(expression: Expression, loss: float, sample: Sample) -> f
         In nats, but for a term that is the same for all formulas of one table. It is the sum of
 
         - the nats for the symbols, :func:`~sr_transformer.front.form_cost.form_cost`;
-        - for each constant with a simple value (:func:`simple_cost`) the cost of its digits, and
-          for any other at most ``log(n * variance / loss) / 2``: the digits that the residuals
-          leave certain;
+        - for each constant with a simple value the cost of its digits
+          (:func:`~sr_transformer.front.constant_cost.simple_cost`), and for any other at most
+          ``log(n * variance / loss) / 2``: the digits that the residuals leave certain;
         - ``n * log(loss / variance) / 2`` for the residuals, as normal noise of unknown size.
 
         Infinite for as many constants as readings, which explain nothing.
@@ -92,35 +85,7 @@ def description_length(expression: Expression, loss: float, sample: Sample) -> f
     if len(expression.constants) >= n_rows or not math.isfinite(loss):
         return math.inf
     ratio = sample.ratio(loss)
-    digits = max(0.5 * math.log(n_rows / ratio), 0.0)
+    digits = free_cost(n_rows, ratio)
     length = form_cost(expression, sample.operators, sample.n_columns)
     length += sum(min(simple_cost(constant), digits) for constant in expression.constants)
     return length + 0.5 * n_rows * math.log(ratio)
-
-
-@lru_cache(maxsize=4096)
-def simple_cost(constant: float) -> float:
-    """Nats that a constant with a simple value costs, ``inf`` for any other.
-
-    Simple are fractions with a numerator of at most 100 and a denominator of at most 6, and these
-    times or over pi.
-    """
-    if not abs(constant) < _LARGEST_SIMPLE:
-        return math.inf
-    costs = [_fraction_cost(constant)]
-    for value in (constant / math.pi, constant * math.pi):
-        costs.append(_fraction_cost(value) + _PI)
-    return min(costs)
-
-
-def _fraction_cost(value: float) -> float:
-    if not abs(value) <= _LARGEST_NUMERATOR:
-        return math.inf
-    for denominator in range(1, _LARGEST_DENOMINATOR + 1):
-        numerator = round(value * denominator)
-        if 0 < abs(numerator) <= _LARGEST_NUMERATOR and math.isclose(
-            numerator / denominator, value, rel_tol=1e-13
-        ):
-            # A sign, and numbers about as dear as their size: half of all are below 2.
-            return math.log(2.0) + 2.0 * math.log(abs(numerator)) + 2.0 * math.log(denominator)
-    return 0.0 if value == 0.0 else math.inf

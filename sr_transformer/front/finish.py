@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from sr_transformer.expression import Expression
+from sr_transformer.front.constant_cost import without_rounding
 from sr_transformer.front.hall_of_fame import HallOfFame
 from sr_transformer.front.pool import ALMOST_EQUAL, Candidate
 from sr_transformer.front.simple_constants import (
@@ -26,6 +27,8 @@ _ROUNDING_ROWS = 10_000
 # search; of a million rows only as many as this number of row evaluations allows, or the fewest.
 _MOST_FORMULAS = 200
 _FEWEST_FORMULAS = 60
+# So many of them, the best of each size, are brought to their shortest spelling at once.
+_SHORTENED = 60
 _ROW_EVALUATIONS = 20_000_000
 
 
@@ -43,8 +46,8 @@ def bring_to_users_units(
 ) -> None:
     """Add formulas of a scaled table to a hall of fame in the units of the given one.
 
-    Each is written with the hall's operators, shortened where its constants allow that, and its
-    loss computed anew from exactly the formula that is shown.
+    Each is written with the hall's operators, the best in their shortest spelling, and its loss
+    computed anew from exactly the formula that is shown.
 
     Parameters
     ----------
@@ -61,18 +64,25 @@ def bring_to_users_units(
         Value of ``time.perf_counter()`` after which the other candidates are left out, once the
         hall of fame has one.
     """
-    for candidate in candidates:
+    for place, candidate in enumerate(candidates):
         if time.perf_counter() > deadline and len(hall):
             break
-        shown = scaling.to_user_units(candidate.expression).lower(hall.operators)
+        written = scaling.to_user_units(candidate.expression)
+        shown = written.lower(hall.operators)
+        loss = np.inf if shown is None else table.loss(shown)
+        most = max(loss * (1 + ALMOST_EQUAL), hall.loss_floor)
+        for spelled in (_without_rounding(written), written):
+            if place < _SHORTENED:
+                shorter = spelled.shortest(hall.operators)
+            else:
+                shorter = spelled.simplify().lower(hall.operators)
+            if shorter == shown:
+                break
+            if shorter is not None and (shorter_loss := table.loss(shorter)) <= most:
+                shown, loss = shorter, shorter_loss
+                break
         if shown is None:
             continue
-        loss = table.loss(shown)
-        shorter = _round_constants(shown).simplify().lower(hall.operators)
-        if shorter is not None and shorter != shown:
-            shorter_loss = table.loss(shorter)
-            if shorter_loss <= max(loss * (1 + ALMOST_EQUAL), hall.loss_floor):
-                shown, loss = shorter, shorter_loss
         if hall.maxsize is None or shown.complexity() <= hall.maxsize:
             hall.add(Candidate(shown, loss, candidate.source))
 
@@ -100,6 +110,7 @@ def simplify_constants(
         some = table.rows(slice(None, None, -(-len(table.y) // _ROUNDING_ROWS)))
     sample = replace(hall.evidence.sample, n_rows=some.n_readings)
     tried: set[Expression] = set()
+    settled: set[tuple[str, ...]] = set()  # keys of formulas whose constants have become simple
     # A rival may take the place of a formula whose loss has risen a little; it is next, and so are
     # the shorter ones.
     while untried := [c for c in hall.front if c.expression not in tried]:
@@ -108,39 +119,50 @@ def simplify_constants(
             if time.perf_counter() > deadline:
                 return
             tried.add(candidate.expression)
+            candidate = _shortened(candidate, hall, table)
+            tried.add(candidate.expression)
             if not has_units:
-                _add_shorter(hall, candidate, table, some)
+                for shorter in _shorter(candidate, hall, table, some):
+                    if shorter.key not in settled:  # else its constants would come back as fitted
+                        hall.add(shorter)
             simple = with_simple_constants(candidate.expression, some, sample, hall.loss_floor)
             if simple == candidate.expression:
                 continue
-            shorter = simple.simplify()
-            if shorter.complexity() < simple.complexity():
-                simple = shorter if shorter.operators <= hall.operators else simple
+            simple = simple.shortest(hall.operators) or simple
             loss = table.loss(simple)
             most = candidate.loss * np.exp(2.0 * MOST_TOLERATED / hall.evidence.sample.n_rows)
             if not loss <= max(most, hall.loss_floor):
                 continue  # the other rows can tell the two apart
             hall.remove(candidate)
-            hall.add(Candidate(simple, loss, candidate.source))
+            simple = Candidate(simple, loss, candidate.source)
+            settled |= {candidate.key, simple.key}
+            hall.add(simple)
 
 
-def _add_shorter(hall: HallOfFame, candidate: Candidate, table: Table, some: Table) -> None:
-    """Add what the formula is without an offset or a factor that noise may have put in."""
+def _shortened(candidate: Candidate, hall: HallOfFame, table: Table) -> Candidate:
+    """A formula of the hall in its shortest spelling, which takes its place there."""
+    spelled = candidate.expression.shortest(hall.operators)
+    if spelled is None or spelled == candidate.expression:
+        return candidate
+    loss = table.loss(spelled)
+    if loss > max(candidate.loss * (1 + ALMOST_EQUAL), hall.loss_floor):
+        return candidate
+    hall.remove(candidate)
+    shorter = Candidate(spelled, loss, candidate.source)
+    hall.add(shorter)
+    return shorter
+
+
+def _shorter(
+    candidate: Candidate, hall: HallOfFame, table: Table, some: Table
+) -> Iterator[Candidate]:
+    """What a formula is without an offset or a factor that noise may have put in."""
     loss = max(some.loss(candidate.expression), hall.loss_floor, np.finfo(float).tiny)
     for shorter in without_a_constant(candidate.expression, some, loss):
         spelled = shorter.lower(hall.operators)
         if spelled is not None and spelled.complexity() < candidate.complexity:
-            hall.add(Candidate(spelled, table.loss(spelled), candidate.source))
+            yield Candidate(spelled, table.loss(spelled), candidate.source)
 
 
-def _round_constants(expression: Expression) -> Expression:
-    """Replace constants by a neighbour of at most 12 digits that rounding alone keeps them from.
-
-    Merging powers of ten leaves 0.30000000000000004 or 0.9999999999999998 behind; with 0.3 and 1
-    the formula is the one that was meant, and often shorter.
-    """
-    rounded = []
-    for constant in expression.constants:
-        near = float(f"{constant:.11e}")
-        rounded.append(near if abs(near - constant) <= 5e-15 * abs(constant) else constant)
-    return expression.with_constants(rounded)
+def _without_rounding(expression: Expression) -> Expression:
+    return expression.with_constants(map(without_rounding, expression.constants))

@@ -46,7 +46,7 @@ class Candidate:
     @property
     def key(self) -> tuple[str, ...]:
         """The same for all spellings of a formula, whatever its constants are."""
-        return self.expression.simplify().symbols
+        return self.expression.key
 
 
 class Pool:
@@ -69,9 +69,9 @@ class Pool:
     def add(self, candidate: Candidate) -> bool:
         """Add a formula; ``False`` where it brings nothing new.
 
-        Formulas that are equal after simplification, constants aside, are one: the better stays,
-        and of two almost equally good ones the shorter, then the earlier. Non-finite losses and
-        constants stay out: a search engine cannot read ``x0 / inf``.
+        Formulas of one key, equal but for their constants, are one: the better stays, and of two
+        almost equally good ones the shorter, then the earlier. Non-finite losses and constants stay
+        out: a search engine cannot read ``x0 / inf``.
         """
         if not candidate.is_finite:
             return False
@@ -93,9 +93,10 @@ class Pool:
             self.add(candidate)
 
     def remove(self, candidate: Candidate) -> None:
-        """Take a formula out of the pool; ``KeyError`` where it is not there."""
-        self._front = None
-        del self._pool[candidate.key]
+        """Take a formula out of the pool; nothing happens where it is not there."""
+        if self._pool.get(candidate.key) is candidate:
+            self._front = None
+            del self._pool[candidate.key]
 
     def replace(self, candidate: Candidate, fitted: Candidate) -> None:
         """Put the same formula with other, finite constants in the place of a candidate."""

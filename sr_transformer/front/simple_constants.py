@@ -1,7 +1,8 @@
 """Constants that are simple numbers in truth: 1.4999987 becomes 3/2 where the data agree.
 
-A constant is only replaced where the data cannot tell the two values apart, and where the simple
-one takes fewer nats to write down (:mod:`sr_transformer.front.description_length`). One that may be
+A constant is only replaced where the data cannot tell the two values apart, by the simplest value
+of those, and where that takes fewer nats to write down than what was fitted
+(:mod:`sr_transformer.front.constant_cost`). That a loss falls by it is no reason. One that may be
 nought or one is not needed at all: without it, it is another formula.
 """
 
@@ -14,19 +15,17 @@ import numpy as np
 
 from sr_transformer.expression import Expression
 from sr_transformer.expression.program import compile_program
-from sr_transformer.front.description_length import Sample, description_length, simple_cost
+from sr_transformer.front.constant_cost import free_cost, simple_cost, simple_values
+from sr_transformer.front.description_length import Sample
 from sr_transformer.table.scaling import divided
 from sr_transformer.table.table import Table
 
 Array = np.ndarray
 
-# Nats that the residuals may grow by: half of one is one standard error of one constant. Exponents
-# are simple numbers in most laws, so that those get two standard errors.
-_TOLERATED = 0.5
+# Nats that the residuals may grow by: two are two standard errors of one constant, within which
+# 19 of 20 fitted constants are of the true one.
 MOST_TOLERATED = 2.0
 
-_MULTIPLES = (1.0, 2.0, 3.0, 4.0, 6.0)  # of a simple value that shall be whole
-_UNITS = (1.0, math.pi, 1.0 / math.pi)
 # Larger relative standard errors leave a constant as it is: any number would do for it.
 _LARGEST_ERROR = 0.1
 
@@ -34,7 +33,7 @@ _LARGEST_ERROR = 0.1
 # (about 20 nats, with the operators of its term) is less than what it saves on the residuals.
 _NEEDED = 8.0
 
-_NEAREST = 2  # simple values that are tried for each constant
+_CHEAPEST = 3  # simple values that are tried for each constant
 _MOST_CONSTANTS = 12
 
 
@@ -64,25 +63,22 @@ def with_simple_constants(
     if slopes is None:
         return expression
 
-    def length(formula: Expression, loss: float) -> float:
-        return description_length(formula, max(loss, floor), sample)
-
     constants = np.array(expression.constants)
     exponents = set(compile_program(expression.symbols, expression.language).exponents)
     free = [i for i, c in enumerate(constants) if math.isinf(simple_cost(float(c)))]
     floor = max(loss_floor, np.finfo(float).tiny)
     first = max(loss, floor)
+    price = free_cost(sample.n_rows, sample.ratio(first))
     while free:
-        moves = _moves(constants, free, exponents, slopes, first)
-        for index, moved in moves:
+        moves = _moves(constants, free, exponents, slopes, first, len(expression.symbols) == 1)
+        for cost, index, moved in moves:
             trial = expression.with_constants(moved)
             trial_loss = table.loss(trial)
             if not math.isfinite(trial_loss):
                 continue
             grown = 0.5 * sample.n_rows * (math.log(max(trial_loss, floor)) - math.log(first))
-            tolerated = MOST_TOLERATED if index in exponents else _TOLERATED
-            if grown <= tolerated and length(trial, trial_loss) < length(expression, loss):
-                expression, loss, constants = trial, trial_loss, moved
+            if grown <= MOST_TOLERATED and cost + max(grown, 0.0) < price:
+                expression, constants = trial, moved
                 free = [i for i in free if i != index]
                 break
         else:
@@ -120,7 +116,7 @@ def without_a_constant(expression: Expression, table: Table, loss: float) -> Ite
                 if not np.isfinite(moved).all():
                     continue
                 shorter = expression.with_constants(moved).simplify()
-                if shorter.complexity() < expression.complexity():
+                if len(shorter.symbols) < len(expression.symbols):
                     yield shorter
 
 
@@ -142,23 +138,39 @@ def _slopes(expression: Expression, table: Table) -> Array | None:
 
 
 def _moves(
-    constants: Array, free: list[int], exponents: set[int], slopes: Array, loss: float
-) -> list[tuple[int, Array]]:
-    """Constants with one more of them simple, the smallest expected rise of the error first."""
+    constants: Array,
+    free: list[int],
+    exponents: set[int],
+    slopes: Array,
+    loss: float,
+    is_alone: bool,
+) -> list[tuple[float, int, Array]]:
+    """Constants with one more of them simple, the cheapest first.
+
+    Each with the cost of the simple value and the index of the constant. A constant alone may be
+    nought; a term that may be is left out as a whole.
+    """
     covariance = _covariance(slopes[:, free])
     ranked = []
     for position, index in enumerate(free):
         variance = covariance[position, position]
+        constant = float(constants[index])
         error = math.sqrt(max(variance, 0.0)) * math.sqrt(loss)
-        if not 0 < error <= _LARGEST_ERROR * abs(constants[index]):
+        if not 0 < error < math.inf:
             continue
-        units = _UNITS[:1] if index in exponents else _UNITS
-        for value in _near(float(constants[index]), units):
+        # The rise of half of n log(loss) is half of the square of the standard errors.
+        reach = math.sqrt(2.0 * MOST_TOLERATED) * error
+        values = simple_values(constant, reach, of_pi=index not in exponents)
+        if is_alone and abs(constant) <= reach:
+            values = [0.0]
+        elif error > _LARGEST_ERROR * abs(constant):
+            continue
+        for value in values[:_CHEAPEST]:
             moved = _moved(constants, free, covariance, position, value)
-            step = value - constants[index]
-            ranked.append((step * step / variance, index, moved))
+            rank = simple_cost(value), abs(value - constant) / error
+            ranked.append((rank, index, moved))
     ranked.sort(key=lambda move: move[0])
-    return [(index, moved) for _, index, moved in ranked]
+    return [(cost, index, moved) for (cost, _), index, moved in ranked]
 
 
 def _covariance(slopes: Array) -> Array:
@@ -180,18 +192,3 @@ def _moved(
         moved[free] += covariance[:, position] * (step / covariance[position, position])
     moved[index] = value
     return moved
-
-
-def _near(constant: float, units: tuple[float, ...]) -> list[float]:
-    """Simple values close to a constant."""
-    values: dict[float, float] = {}
-    for unit in units:
-        for multiple in _MULTIPLES:
-            times = constant / unit * multiple
-            if not math.isfinite(times):
-                continue
-            numerator = round(times)
-            value = numerator / multiple * unit
-            if numerator and math.isfinite(simple_cost(value)):
-                values[value] = abs(value - constant)
-    return sorted(values, key=values.__getitem__)[:_NEAREST]

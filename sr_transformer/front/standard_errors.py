@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from sr_transformer.expression import Expression
-from sr_transformer.front.description_length import simple_cost
+from sr_transformer.front.constant_cost import is_exact
 from sr_transformer.table.scaling import divided
 from sr_transformer.table.table import Table
 
@@ -34,11 +32,11 @@ def standard_errors(
     Returns
     -------
     tuple of float or None
-        One for each constant: ``None`` for simple numbers, which are taken to be exact, and
-        ``inf`` where the readings do not determine the constants.
+        One for each constant: ``None`` for simple fractions and those of pi, which are taken to be
+        exact, and ``inf`` where the readings do not determine the constants.
     """
     constants = expression.constants
-    free = [i for i, constant in enumerate(constants) if math.isinf(simple_cost(constant))]
+    free = [i for i, constant in enumerate(constants) if not is_exact(constant)]
     found = np.full(len(free), np.inf)
     if free and n_readings > len(free):
         values, slopes = expression.jacobian(table.X)

@@ -28,6 +28,7 @@ MOST_INNER_TERMS = 4
 
 _MOST_COLUMNS = 10  # beyond, only the linear family uses all columns
 _MOST_TERMS = 8
+_SHORTENED_BY = 6  # symbols that a shorter spelling may save
 _WORTH_REFITTING = 0.5  # share of the mean's loss
 _ALL_WHOLE = 2.0**53  # constants from here on have no fraction
 _WHOLE = 1e-9  # relative distance at which a constant is tried as a multiple of a half
@@ -71,18 +72,19 @@ class Bench:
     def finished(self, formula: Expression) -> Iterator[Fitted]:
         """The formula in its shortest allowed spelling with its loss, if it can be used."""
         shown, loss = self._spelled(formula)
-        if not np.isfinite(loss):
-            return
         near = tuple(
             h if abs(c - h) <= _WHOLE * max(1.0, abs(c)) else c
             for c in formula.constants
             for h in [round(2 * c) / 2 if abs(c) < _ALL_WHOLE else c]
         )
         if near != formula.constants:
+            # It may be short enough where the formula as it was fitted is not.
+            fitted_loss = loss if np.isfinite(loss) else self.table.loss(formula)
             rounded, rounded_loss = self._spelled(formula.with_constants(near))
-            if rounded_loss <= max(loss * (1 + ALMOST_EQUAL), self.table.exact):
+            if rounded_loss <= max(fitted_loss * (1 + ALMOST_EQUAL), self.table.exact):
                 shown, loss = rounded, rounded_loss
-        yield shown, loss
+        if np.isfinite(loss):
+            yield shown, loss
 
     def with_factor(self, formula: Expression) -> Iterator[Expression]:
         """``c * formula`` with the best factor, if the formula is defined."""
@@ -138,8 +140,10 @@ class Bench:
                 yield weighted_sum([library.terms[i] for i in chosen], factors)
 
     def _spelled(self, formula: Expression) -> Fitted:
-        """The shortest allowed spelling; of infinite loss where there is none to be used."""
+        """A short enough allowed spelling; of infinite loss where there is none to be used."""
         shown = formula.simplify().lower(self.operators)
+        if shown is not None and 0 < len(shown.symbols) - self._maxsize <= _SHORTENED_BY:
+            shown = formula.shortest(self.operators)
         if shown is None or len(shown.symbols) > self._maxsize or not shown.variables:
             return formula, np.inf
         return shown, self.table.loss(shown)
