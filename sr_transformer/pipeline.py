@@ -203,7 +203,8 @@ def run(
     hall = HallOfFame(
         task.variable_names, operators=task.operators, maxsize=longest,
         model_selection=settings.model_selection, sample=Sample.of(table, len(task.operators)),
-        loss_floor=table.exact, loss_exponent=scaling.y_exponent,
+        loss_floor=table.exact, loss_kind=task.table.loss_kind,
+        loss_exponent=task.table.in_units_of(scaling.y_exponent).exponent,
     )  # fmt: skip
     with clock.measure("select"):
         interrupted |= _finish(hall, pool, task, scaling)

@@ -16,6 +16,7 @@ from sr_transformer.engines.base import SearchEngine
 from sr_transformer.expression.language import ARITHMETIC
 from sr_transformer.front.hall_of_fame import check_model_selection
 from sr_transformer.proposal.proposers import check_proposers
+from sr_transformer.table.loss import check_loss
 
 Array = np.ndarray
 
@@ -44,6 +45,7 @@ def check_parameters(estimator: Any) -> frozenset[str]:
     if not operators:
         raise ValueError("binary_operators and unary_operators are both empty; name some.")
     check_model_selection(estimator.model_selection)
+    check_loss(estimator.loss)
     _check_number("maxsize", estimator.maxsize, Integral, 1)
     if estimator.n_candidates is not None:
         _check_number("n_candidates", estimator.n_candidates, Integral, 1)

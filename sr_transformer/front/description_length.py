@@ -63,7 +63,7 @@ def description_length(expression: Expression, loss: float, sample: Sample) -> f
     ----------
     expression : Expression
     loss : float
-        Its mean squared error; above 0.
+        Its loss, as :meth:`Table.loss` gives it; above 0.
     sample : Sample
 
     Returns

@@ -10,6 +10,7 @@ import numpy as np
 from sr_transformer.expression.guess import GuessRules, pysr_names, written_guesses
 from sr_transformer.front.description_length import Sample, description_length
 from sr_transformer.front.pool import Candidate, Pool
+from sr_transformer.table.loss import SQUARED, Loss
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,8 @@ class HallOfFame(Pool):
         be used.
     loss_floor : float
         Losses below count as equal to it.
+    loss_kind : Loss
+        What they are losses of.
     loss_exponent : int
         The losses are in units of ``10 ** (2 * loss_exponent)``. Other than 0 only where y is so
         large or small that its square leaves the range of float64.
@@ -59,6 +62,7 @@ class HallOfFame(Pool):
         model_selection: str = "best",
         sample: Sample | None = None,
         loss_floor: float = 0.0,
+        loss_kind: Loss = SQUARED,
         loss_exponent: int = 0,
     ) -> None:
         super().__init__(loss_floor)
@@ -67,6 +71,7 @@ class HallOfFame(Pool):
         self.maxsize = maxsize
         self.model_selection = check_model_selection(model_selection)
         self.sample = sample
+        self.loss_kind = loss_kind
         self.loss_exponent = loss_exponent
         self._framed: tuple[list[Candidate], pd.DataFrame] | None = None
 
@@ -138,9 +143,9 @@ class HallOfFame(Pool):
 
     # --- its forms ----------------------------------------------------------------------------
     def shown_loss(self, candidate: Candidate) -> float:
-        """Loss in the units of y, squared; it may over- or underflow where y itself is extreme."""
+        """The user's loss, in the units of y; it may over- or underflow where y is extreme."""
         half = 10.0**self.loss_exponent
-        return float(candidate.loss * half * half)
+        return self.loss_kind.shown(float(candidate.loss * half * half))
 
     def to_frame(self) -> pd.DataFrame:
         """The front as a table.

@@ -102,7 +102,7 @@ def without_a_constant(expression: Expression, table: Table, loss: float) -> Ite
         A formula whose constants are fitted.
     table : Table
     loss : float
-        Its mean squared error on these rows; above 0.
+        Its loss on these rows; above 0.
     """
     slopes = _slopes(expression, table)
     if slopes is None:
@@ -135,8 +135,8 @@ def _slopes(expression: Expression, table: Table) -> Array | None:
     with np.errstate(all="ignore"):
         if table.exponent:
             derivatives = divided(derivatives, table.exponent)
-        if table.weights is not None:
-            derivatives = derivatives * np.sqrt(table.weights)[:, None]
+        if table.root is not None:
+            derivatives = derivatives * table.root[:, None]
         size = np.sqrt(np.einsum("ij,ij->j", derivatives, derivatives))
     return derivatives if np.isfinite(size).all() and (size > 0).all() else None
 

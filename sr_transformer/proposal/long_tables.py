@@ -48,21 +48,30 @@ def refitted_in_blocks(start: Expression, table: Table) -> tuple[Expression, flo
     return best, best_loss
 
 
+def _residuals(expression: Expression, table: Table) -> Array:
+    n_rows = len(table.y)
+    blocks = (slice(first, first + _BLOCK) for first in range(0, n_rows, _BLOCK))
+    return np.concatenate([expression.evaluate(table.X[b]) - table.y[b] for b in blocks])
+
+
 def _normal_equations(expression: Expression, table: Table) -> tuple[float, Array, Array]:
-    """Weighted mean squared error, and the sums of which Gauss-Newton's step is made."""
+    """Loss, and the sums of which Gauss-Newton's step is made."""
     n = len(expression.constants)
     total = 0.0
     curvature, gradient = np.zeros((n, n)), np.zeros(n)
     n_rows = len(table.y)
     with np.errstate(all="ignore"):
+        if table.loss_kind.is_robust:
+            table = table.seen_with(_residuals(expression, table), soft=False)
+        all_weights = table.square_weights
         for first in range(0, n_rows, _BLOCK):
             block = slice(first, first + _BLOCK)
             values, slopes = expression.jacobian(table.X[block])
             residuals = values - table.y[block]
-            weighted = residuals if table.weights is None else residuals * table.weights[block]
+            weighted = residuals if all_weights is None else residuals * all_weights[block]
             total += float(weighted @ residuals)
-            if table.weights is not None:
-                curvature += slopes.T @ (slopes * table.weights[block, None])
+            if all_weights is not None:
+                curvature += slopes.T @ (slopes * all_weights[block, None])
             else:
                 curvature += slopes.T @ slopes
             gradient += slopes.T @ weighted

@@ -30,6 +30,8 @@ _FIT_ROWS = 1000
 _POLISH_ROWS = 20_000
 _RELEVANT_COLUMNS = 10  # as many as the network reads
 _STARTED_ANEW = 30  # best formulas that are fitted again where they are drawn again
+_ROBUST_LOOKS = 2  # at a table whose loss is no mean of squares
+_ROBUST_FITTED = 60  # best formulas that are fitted under such a loss after each look
 _EMPTY_CHUNKS = 3  # without any new formula: there are no more
 
 
@@ -107,9 +109,9 @@ class Proposing:
         )  # fmt: skip
         self._seen: set[tuple[str, ...]] = set()
         self._repair = Repair(pool, self.fitter, self._seen, random_state)
-        # The mean, which is there whatever else fails.
-        mean = Expression(["c"], [self.fitter.table.mean])
-        pool.add(Candidate(mean, self.fitter.table.loss(mean), "constant"))
+        # The best constant, which is there whatever else fails.
+        constant = Expression(["c"], [self.fitter.table.centre])
+        pool.add(Candidate(constant, self.fitter.table.loss(constant), "constant"))
 
     def run(self) -> None:
         """Let all proposers write, until the table is explained or the time is over."""
@@ -117,25 +119,42 @@ class Proposing:
         for stage in ("closed-forms", "encode", "sample", "fit", "repair", "polish"):
             self.clock.add(stage, 0.0)
         with self.clock.measure("closed-forms"):
-            relevance = relevant_columns(table.X, table.y, _RELEVANT_COLUMNS, self.random_state)
+            y = table.tamed(pool.front[0].expression)
+            relevance = relevant_columns(table.X, y, _RELEVANT_COLUMNS, self.random_state)
             self.columns = relevance.columns
+            self._write_closed_forms()
+        self._seen.update(candidate.expression.symbols for candidate in pool.candidates)
+        if any(is_settled(candidate, fitter.table) for candidate in pool.front):
+            return
+        if TRANSFORMER in self.proposers:
+            y = table.tamed(pool.front[-1].expression)
+            self._draw(Bags(table.X, y, self.sampler, relevance, self.random_state))
+        elif REPAIR in self.proposers:
+            with self.clock.measure("repair"):
+                self._repair.go_on()
+
+    def _write_closed_forms(self) -> None:
+        """Closed forms, which are solved by least squares.
+
+        Of a robust loss these are reweighted ones, seen from the best formula so far: first from
+        the constant, then from what was found so. The best of each look are fitted under the loss.
+        """
+        fitter, pool = self.fitter, self.pool
+        is_robust = fitter.table.loss_kind.is_robust
+        for _ in range(_ROBUST_LOOKS if is_robust else 1):
+            best = pool.front[-1].expression
+            residuals = best.evaluate(fitter.table.X) - fitter.table.y
             for candidate in closed_form_candidates(
-                fitter.table,
-                relevance.columns,
+                fitter.table.seen_with(residuals),
+                self.columns,
                 proposers=self.proposers,
                 operators=self.operators,
                 maxsize=self.maxsize,
                 deadline=fitter.deadline,
             ):
                 pool.add(candidate)
-        self._seen.update(candidate.expression.symbols for candidate in pool.candidates)
-        if any(is_settled(candidate, fitter.table) for candidate in pool.front):
-            return
-        if TRANSFORMER in self.proposers:
-            self._draw(Bags(table.X, table.y, self.sampler, relevance, self.random_state))
-        elif REPAIR in self.proposers:
-            with self.clock.measure("repair"):
-                self._repair.go_on()
+            if is_robust:
+                fitter.refit_best(pool, _ROBUST_FITTED)
 
     def _draw(self, bags: Bags) -> None:
         """Draw chunk after chunk, each from another look at the table, and fit and repair it."""

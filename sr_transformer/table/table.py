@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from sr_transformer.expression import Expression
+from sr_transformer.table.loss import SQUARED, Loss
 from sr_transformer.table.scaling import Scaling, divided
 
 Array = np.ndarray
@@ -19,6 +20,8 @@ _MERGED_NUMBERS = 2_000_000
 # 1e-10, where the rounding of float64 and of a longer formula's constants begins.
 _EXPLAINED = 1e-20
 _ROUNDING = 1e-30  # the same of the mean square: y itself is only given to 16 digits
+
+_REACH = 5.0  # times the median residual, 3.4 standard deviations of normal noise
 
 # Largest power of ten of y whose square is still safely inside float64's range.
 _SAFE_EXPONENT = 100
@@ -34,22 +37,31 @@ class Table:
         In column order, as formulas read columns.
     y : ndarray of shape (n_rows,)
     weights : ndarray of shape (n_rows,) or None
-        Weights of the squared errors, with a mean of one; ``None`` where all rows count the same.
+        Of the rows in the loss, with a mean of one; ``None`` where all rows count the same.
     exponent : int
         Losses are in units of ``10 ** (2 * exponent)``: those of a table and of its scaled copy
         are the same numbers.
+    loss_kind : Loss
+        What the loss of a formula is.
+    emphasis : ndarray of shape (n_rows,) or None
+        Further factors of the weights for what is fitted by least squares, and of no loss: least
+        squares with them come near a robust loss.
     """
 
     X: Array
     y: Array
     weights: Array | None = None
     exponent: int = 0
+    loss_kind: Loss = SQUARED
+    emphasis: Array | None = None
 
     @classmethod
-    def of(cls, X: Array, y: Array, weights: Array | None = None) -> Table:
+    def of(
+        cls, X: Array, y: Array, weights: Array | None = None, loss_kind: Loss = SQUARED
+    ) -> Table:
         """Table of each different row once, in a fixed order, with the sum of its weights.
 
-        The squared error stays the same, and so repeating a row is the same as giving it weight,
+        The loss stays the same, and so repeating a row is the same as giving it weight,
         and the order of the rows does not matter. Very large tables stay as they are.
 
         Parameters
@@ -58,7 +70,19 @@ class Table:
         y : ndarray of shape (n_rows,)
         weights : ndarray of shape (n_rows,), optional
             Positive; only their ratios matter.
+        loss_kind : Loss
+
+        Raises
+        ------
+        ValueError
+            If a relative loss would divide by a y of 0.
         """
+        if loss_kind.name == "relative" and not y.all():
+            rows = np.flatnonzero(y == 0.0)
+            raise ValueError(
+                f"loss='relative' divides by y, and y is 0 in {len(rows)} of {len(y)} rows, the "
+                f"first of them row {rows[0]}: leave these rows out, or use another loss."
+            )
         if weights is not None:
             # By a power of two, which is exact: no sum of them overflows.
             weights = np.ldexp(weights, -int(np.frexp(weights.max())[1]))
@@ -72,12 +96,16 @@ class Table:
             else:
                 ones = np.ones(len(y)) if weights is None else weights[order]
                 X, y, weights = rows[first, :-1], rows[first, -1], np.add.reduceat(ones, first)
-        return cls(np.asfortranarray(X), y, _normalised(weights))
+        return cls(np.asfortranarray(X), y, _normalised(weights), loss_kind=loss_kind)
 
     def rows(self, index: Array | slice) -> Table:
         """Some of the rows."""
         weights = None if self.weights is None else _normalised(self.weights[index])
-        return Table(np.asfortranarray(self.X[index]), self.y[index], weights, self.exponent)
+        emphasis = None if self.emphasis is None else self.emphasis[index]
+        return replace(
+            self, X=np.asfortranarray(self.X[index]), y=self.y[index], weights=weights,
+            emphasis=emphasis,
+        )  # fmt: skip
 
     def sample(self, most: int, random_state: np.random.RandomState) -> Table:
         """At most so many rows, drawn at random; the table itself where it has no more."""
@@ -102,46 +130,99 @@ class Table:
                     "squared errors overflow at such a spread. Fit log(y), or leave the outliers "
                     "out."
                 )
-        return Table(scaling.scale_X(self.X), y, self.weights)
+        kind = self.loss_kind.scaled(scaling.y_exponent)
+        return Table(scaling.scale_X(self.X), y, self.weights, loss_kind=kind)
 
     def in_units_of(self, exponent: int) -> Table:
-        """The same rows, with losses in units of ``10 ** (2 * exponent)``."""
-        return Table(self.X, self.y, self.weights, exponent)
+        """The same rows, with losses in units of ``10 ** (2 * exponent)`` where they have units."""
+        return self if self.loss_kind.name == "relative" else replace(self, exponent=exponent)
+
+    def seen_with(self, residuals: Array, *, soft: bool = True) -> Table:
+        """The table on which least squares come near the loss, where residuals are such.
+
+        See :meth:`Loss.emphasis`.
+        """
+        if not self.loss_kind.is_robust:
+            return self
+        emphasis = self.loss_kind.emphasis(residuals, self.weights, soft=soft)
+        return replace(self, emphasis=emphasis)
+
+    def tamed(self, expression: Expression) -> Array:
+        """The target (n_rows,) for who judges by squares: with a robust loss, without outliers.
+
+        What lies further from a formula than most rows is pulled in (Huber's pseudo-observations).
+        """
+        if not self.loss_kind.is_robust:
+            return self.y
+        values = expression.evaluate(self.X)
+        residuals = self.y - values
+        reach = _REACH * np.median(np.abs(residuals))
+        return values + np.clip(residuals, -reach, reach)
 
     # --- the loss -----------------------------------------------------------------------------
     def loss(self, expression: Expression) -> float:
-        """Weighted mean squared error of a formula; ``inf`` where it is undefined on any row."""
+        """Loss of a formula, as a square; ``inf`` where it is undefined on any row."""
         with np.errstate(all="ignore"):
-            loss = self.mean_of_squares(expression.evaluate(self.X) - self.y)
+            loss = self.loss_of(expression.evaluate(self.X) - self.y)
         return loss if np.isfinite(loss) else np.inf
 
-    def mean_of_squares(self, values: Array) -> float:
-        """Weighted mean of the squares of values (n_rows,), in units of the losses."""
+    def loss_of(self, residuals: Array) -> float:
+        """Loss of residuals (n_rows,), in units of the losses."""
+        kind, unsafe = self.loss_kind, abs(self.exponent) > _SAFE_EXPONENT
         with np.errstate(all="ignore"):
-            if abs(self.exponent) > _SAFE_EXPONENT:
-                values = divided(values, self.exponent)
-            squares = values * values
-            if self.weights is None:
-                mean = float(np.mean(squares))
-            else:
-                mean = float(self.weights @ squares) / len(squares)
-        return mean if abs(self.exponent) > _SAFE_EXPONENT else mean * 10.0 ** (-2 * self.exponent)
+            if kind.name == "relative":
+                residuals = residuals / self.y
+            if unsafe:
+                residuals, kind = divided(residuals, self.exponent), kind.scaled(self.exponent)
+            loss = float(kind.mean(residuals, self.weights))
+        return loss if unsafe else loss * 10.0 ** (-2 * self.exponent)
+
+    @cached_property
+    def root(self) -> Array | None:
+        """Factors (n_rows,) of the residuals whose squares a fit by least squares adds up.
+
+        ``None`` where all rows count the same.
+        """
+        root = None if self.weights is None else np.sqrt(self.weights)
+        if self.emphasis is not None:
+            factors = np.sqrt(self.emphasis)
+            root = factors if root is None else root * factors
+        if self.loss_kind.name == "relative":
+            sizes = np.abs(self.y)
+            root = 1.0 / sizes if root is None else root / sizes
+        return root
+
+    @cached_property
+    def square_weights(self) -> Array | None:
+        """Weights (n_rows,) of the squares in a fit by least squares; see :attr:`root`."""
+        if self.emphasis is None and self.loss_kind.name != "relative":
+            return self.weights
+        return np.square(self.root)
 
     @cached_property
     def shares(self) -> Array:
-        """The weights (n_rows,) with a sum of one, equal ones too."""
-        weights = np.ones(len(self.y)) if self.weights is None else self.weights
-        return weights / len(self.y)
+        """The weights of the squares (n_rows,) with a sum of one, equal ones too."""
+        weights = self.square_weights
+        if weights is self.weights:
+            return (np.ones(len(self.y)) if weights is None else weights) / len(self.y)
+        return weights / weights.sum()
 
     @cached_property
     def mean(self) -> float:
-        """Weighted mean of y: the best constant."""
-        return float(np.average(self.y, weights=self.weights))
+        """The constant that least squares give."""
+        return float(np.average(self.y, weights=self.square_weights))
+
+    @cached_property
+    def centre(self) -> float:
+        """The best constant."""
+        if self.loss_kind.is_robust:
+            return self.loss_kind.centre(self.y, self.weights)
+        return self.mean
 
     @cached_property
     def variance(self) -> float:
         """Loss of the best constant."""
-        return self.mean_of_squares(self.y - self.mean)
+        return self.loss_of(self.y - self.centre)
 
     @cached_property
     def exact(self) -> float:
@@ -150,9 +231,13 @@ class Table:
         The spread of y is that of most rows, its median absolute deviation: where y runs over many
         decades, a few rows have all of the variance, and what is nothing to them is not to others.
         """
-        spread = float(np.median(np.abs(self.y - np.median(self.y))))
-        unit = (spread * 10.0**-self.exponent) ** 2 if spread > 0.0 else self.variance
-        return max(_EXPLAINED * unit, _ROUNDING * self.mean_of_squares(self.y))
+        deviations = np.abs(self.y - np.median(self.y))
+        if self.loss_kind.name == "relative":
+            spread = float(np.median(deviations / np.abs(self.y)))
+        else:
+            spread = float(np.median(deviations)) * 10.0**-self.exponent
+        unit = spread**2 if spread > 0.0 else self.variance
+        return max(_EXPLAINED * unit, _ROUNDING * self.loss_of(self.y))
 
     def is_explained_by(self, expression: Expression, loss: float) -> bool:
         """Whether a formula of this loss explains the table to machine precision.
