@@ -24,7 +24,12 @@ from sr_transformer.engines.base import (
 from sr_transformer.engines.seeding import SeedingReport, seeded_search
 from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.front.description_length import Sample
-from sr_transformer.front.finish import bring_to_users_units, most_finished, simplify_constants
+from sr_transformer.front.finish import (
+    add_evidence,
+    bring_to_users_units,
+    most_finished,
+    simplify_constants,
+)
 from sr_transformer.front.hall_of_fame import HallOfFame
 from sr_transformer.front.pool import Pool
 from sr_transformer.proposal.draw import Sampler
@@ -208,6 +213,7 @@ def run(
     )  # fmt: skip
     with clock.measure("select"):
         interrupted |= _finish(hall, pool, task, scaling)
+        add_evidence(hall, task.table.in_units_of(scaling.y_exponent))
     clock.say(f"{len(hall)} formulas; {report!r}")
     is_found = engine is not None and any(c.source == engine.name for c in hall)
     return Outcome(

@@ -100,12 +100,21 @@ def simplify_constants(hall: HallOfFame, table: Table, *, has_units: bool = Fals
             shorter = simple.simplify()
             if shorter.complexity() < simple.complexity():
                 simple = shorter if shorter.operators <= hall.operators else simple
-            loss = table.loss(simple)
-            most = candidate.loss * np.exp(2.0 * MOST_TOLERATED / hall.sample.n_rows)
-            if not loss <= max(most, hall.loss_floor):
+            evidence = table.evidence(candidate.expression)
+            most = evidence * np.exp(2.0 * MOST_TOLERATED / hall.sample.n_rows)
+            if not table.evidence(simple) <= max(most, hall.loss_floor):
                 continue  # the other rows can tell the two apart
             hall.remove(candidate)
-            hall.add(Candidate(simple, loss, candidate.source))
+            hall.add(Candidate(simple, table.loss(simple), candidate.source))
+
+
+def add_evidence(hall: HallOfFame, table: Table) -> None:
+    """Note what stands for the losses in the choice, where that is another number."""
+    if table.loss_kind.is_robust:
+        for candidate in hall.candidates:
+            hall.replace(
+                candidate, replace(candidate, evidence=table.evidence(candidate.expression))
+            )
 
 
 def _add_shorter(hall: HallOfFame, candidate: Candidate, table: Table, some: Table) -> None:

@@ -111,10 +111,11 @@ class HallOfFame(Pool):
                 f"sample=..., or select by {', '.join(map(repr, MODEL_SELECTIONS[1:]))}."
             )
         smallest = np.finfo(float).tiny
-        return [
-            description_length(c.expression, max(self._floored(c.loss), smallest), self.sample)
-            for c in self.front
-        ]
+        lengths = []
+        for c in self.front:
+            evidence = self._floored(c.loss if c.evidence is None else c.evidence)
+            lengths.append(description_length(c.expression, max(evidence, smallest), self.sample))
+        return lengths
 
     def select(self, model_selection: str | None = None) -> int:
         """Row of the front that a rule chooses.

@@ -26,11 +26,15 @@ class Candidate:
         it: the mean squared error, or as a square the loss in its place.
     source : str
         Who found it: ``"transformer"``, ``"pysr"``, ...
+    evidence : float or None
+        What stands for the loss in a description length; ``None`` for the loss itself. See
+        :meth:`Table.evidence <sr_transformer.table.table.Table.evidence>`.
     """
 
     expression: Expression
     loss: float
     source: str
+    evidence: float | None = None
 
     @property
     def complexity(self) -> int:

@@ -59,7 +59,7 @@ def with_simple_constants(
     Expression
         The same formula, perhaps with other constants.
     """
-    loss = table.loss(expression)
+    loss = table.evidence(expression)
     slopes = _slopes(expression, table) if math.isfinite(loss) else None
     if slopes is None:
         return expression
@@ -76,7 +76,7 @@ def with_simple_constants(
         moves = _moves(constants, free, exponents, slopes, first)
         for index, moved in moves:
             trial = expression.with_constants(moved)
-            trial_loss = table.loss(trial)
+            trial_loss = table.evidence(trial)
             if not math.isfinite(trial_loss):
                 continue
             grown = 0.5 * sample.n_rows * math.log(max(trial_loss, floor) / first)

@@ -34,8 +34,9 @@ _INDEPENDENT = 1e-8  # share of a derivative that the affine constants must leav
 # Of a robust loss: solutions for the affine constants, each with the weights of the one before, at
 # the starts of a descent, at its steps, and where there are no other constants; and the relative
 # fall of the loss that ends them, or a descent, as they come near the best step by small step.
-_FIRST_ROUNDS, _FURTHER_ROUNDS, _AFFINE_ROUNDS = 6, 2, 60
-_SLOW = 1e-7
+_FIRST_ROUNDS, _FURTHER_ROUNDS, _AFFINE_ROUNDS = 6, 2, 30
+_SLOW = 1e-6
+_ROUNDING = 1e-15  # share of a loss in which outliers hide what else there is
 
 
 def refit(
@@ -106,7 +107,7 @@ class Descent:
         """
         constants = starts.copy()
         with np.errstate(all="ignore"):
-            losses, *_ = self._project(constants, self._first_rounds)
+            losses, *_ = self._project(constants, _FIRST_ROUNDS)
         return constants, losses / self._y.size
 
     def descend(
@@ -166,8 +167,9 @@ class Descent:
     ) -> tuple[Array, Array]:
         n_rows, nonlinear = self._y.size, self._nonlinear
         constants = starts.copy()
-        loss, *projected = self._project(constants, self._first_rounds)
-        if self._kind.is_robust:
+        rounds = _FIRST_ROUNDS if nonlinear.size else _AFFINE_ROUNDS
+        loss, *projected = self._project(constants, rounds)
+        if robust := self._kind.is_robust:
             tolerance = max(tolerance, _SLOW)
         if most is not None and most < len(loss):
             best = np.argsort(loss, kind="stable")[:most]
@@ -202,7 +204,9 @@ class Descent:
             fall = loss - trial_loss
             predicted = np.einsum("ij,ij->i", step, damping[:, None] * step - gradient)
             small = np.abs(trial - constants) <= tolerance * np.abs(trial)
-            over = better & ((fall <= tolerance * loss) | small.all(axis=1) | (trial_loss == 0.0))
+            # A fall is small against what most rows have left, not against the outliers.
+            usual = projected[-1] if robust else loss
+            over = better & ((fall <= tolerance * usual) | small.all(axis=1) | (trial_loss == 0.0))
             easier = damping * np.maximum(1.0 / 3.0, 1.0 - (2.0 * fall / predicted - 1.0) ** 3)
             damping = np.where(better, np.maximum(easier, 1e-12), damping * growth)
             growth = np.where(better, 2.0, 2.0 * growth)
@@ -232,10 +236,6 @@ class Descent:
                 damping, growth = damping[keep], growth[keep]
         return best, best_loss / n_rows
 
-    @property
-    def _first_rounds(self) -> int:
-        return _FIRST_ROUNDS if self._nonlinear.size else _AFFINE_ROUNDS
-
     def _project(self, constants: Array, rounds: int = 0) -> tuple[Array, ...]:
         """Solve the affine constants, in place.
 
@@ -257,6 +257,8 @@ class Descent:
             Of their inner products.
         root : ndarray of shape (n_sets, n_rows)
             Of a robust loss: the roots of the weights that residuals and slopes have in them.
+        scale : ndarray of shape (n_sets,)
+            The same: what the loss changes by where each row does by the median residual.
         """
         n_sets = len(constants)
         residuals = self._bound.values(constants) - self._y
@@ -301,7 +303,6 @@ class Descent:
 
         A solution that does not lower the loss, by rounding, is given up.
         """
-        kind, weights, n_rows = self._kind, self._weights, self._y.size
         root = np.ones_like(residuals)
         if self._root is not None:
             root *= self._root
@@ -310,30 +311,36 @@ class Descent:
             residuals *= root
             self._solve_affine(constants, residuals, weighted, self._inverse(weighted))
             residuals /= root
-        loss = n_rows * kind.mean(residuals, weights)
-        loss = np.where(loss < np.inf, loss, np.inf)
+        loss, root, scale = self._touching(residuals)
+        weighted = slopes * root[:, None]
+        inverse = self._inverse(weighted)
         for _ in range((rounds or _FURTHER_ROUNDS) if self._linear.size else 0):
-            trial, moved = constants.copy(), residuals * (now := self._emphasised(residuals))
-            weighted = slopes * now[:, None]
-            self._solve_affine(trial, moved, weighted, self._inverse(weighted))
-            moved /= now
-            trial_loss = n_rows * kind.mean(moved, weights)
+            trial, moved = constants.copy(), residuals * root
+            self._solve_affine(trial, moved, weighted, inverse)
+            moved /= root
+            trial_loss, trial_root, scale = self._touching(moved)
             better = trial_loss < loss
-            fall = np.where(better, loss - trial_loss, 0.0)
-            slow = fall <= _SLOW * loss
+            if not better.any():
+                break
+            fall = (loss - trial_loss)[better]
             constants[better], residuals[better] = trial[better], moved[better]
             loss = np.where(better, trial_loss, loss)
-            if slow.all():
+            root = np.where(better[:, None], trial_root, root)
+            weighted = slopes * root[:, None]
+            inverse = self._inverse(weighted)
+            if (fall <= _SLOW * scale[better]).all():
                 break
-        root = self._emphasised(residuals)
-        residuals *= root
-        slopes *= root[:, None]
-        return loss, residuals, slopes, self._inverse(slopes), root
+        return loss, residuals * root, weighted, inverse, root, scale
 
-    def _emphasised(self, residuals: Array) -> Array:
-        """Roots of the weights (n_sets, n_rows) of the squares in the place of a robust loss."""
-        root = np.sqrt(self._kind.emphasis(residuals, self._weights))
-        return root if self._root is None else root * self._root
+    def _touching(self, residuals: Array) -> tuple[Array, Array, Array]:
+        """Loss, root and scale of :meth:`_project` for plain residuals (n_sets, n_rows)."""
+        n_rows = self._y.size
+        loss, factors, middle = self._kind.touching(residuals, self._weights)
+        root = np.sqrt(factors)
+        if self._root is not None:
+            root *= self._root
+        scale = n_rows * np.maximum(2.0 * np.sqrt(loss) * middle[:, 0], _ROUNDING * loss)
+        return np.where(loss < np.inf, n_rows * loss, np.inf), root, scale  # nan is not below
 
     def _curve(
         self,
@@ -342,6 +349,7 @@ class Descent:
         slopes: Array,
         inverse: Array,
         root: Array | None = None,
+        scale: Array | None = None,
     ) -> tuple[Array, Array, Array]:
         """Curvature with a diagonal of ones, gradient, and scale of the other constants.
 

@@ -5,7 +5,7 @@ All losses are given as the square of a size of the residuals, in the units of y
 shares and ratios of losses mean the same for all. :meth:`Loss.shown` is the number for the eye.
 
 Each of them is the smallest weighted mean of squares over some family of weights, reached at
-:meth:`Loss.emphasis`: squares with those weights touch the loss where they were taken and lie above
+:meth:`Loss.touching`: squares with those weights touch the loss where they were taken and lie above
 it elsewhere, so that what lowers them lowers the loss. For ``mean(|r|) ** 2`` this is the
 inequality of Cauchy and Schwarz with the weights ``mean(|r|) / |r|``.
 """
@@ -30,9 +30,15 @@ _BETA = math.erf(_K / math.sqrt(2.0)) - 2.0 * _K * _DENSITY + _K * _K * math.erf
 # one: a row that a formula happens to meet must not hold it there. Where most rows are met, of the
 # mean one, so that those others lose all weight.
 _SMALLEST_OF_MEDIAN = 0.03
-_SMALLEST_OF_SIZE = 1e-12
+_SMALLEST_OF_SIZE = 1e-15
 
 _CENTRE_ROUNDS = 50
+
+# Outliers that are written down one by one: at most this share of the rows, and the nats of each
+# but for the logarithm of its size: its density is 1 / (2 log(10^6) |r|), and that of Laplace's
+# noise of mean size m is 1 / (2 e m) on average.
+_MOST_ALONE = 0.25
+_ALONE = math.log(math.log(1e6)) - 1.0
 
 
 @dataclass(frozen=True)
@@ -90,20 +96,35 @@ class Loss:
         if not self.is_robust:
             return _mean(residuals * residuals, weights)
         sizes = np.abs(residuals)
+        return self._mean(sizes, weights, self._bend(sizes, weights))
+
+    def _bend(self, sizes: Array, weights: Array | None) -> Array:
+        """From which size (..., 1) on absolute values count, for each set of residuals."""
+        if self.threshold is not None:
+            return np.full((*sizes.shape[:-1], 1), self.threshold)
+        if self.name == "huber":
+            return _K * _scales(sizes, weights)
+        return np.zeros((*sizes.shape[:-1], 1))
+
+    def _mean(self, sizes: Array, weights: Array | None, bend: Array) -> Array:
         if self.name == "absolute":
             return np.square(_mean(sizes, weights))
+        inside = np.minimum(sizes, bend)
+        # Squares inside, and beyond what a straight line adds to them.
+        squares = _mean(inside * (2.0 * sizes - inside), weights)
         if self.threshold is not None:
-            inside = np.minimum(sizes, self.threshold)
-            return _mean(inside * (2.0 * sizes - inside), weights)
-        scale = _scales(sizes, weights)[..., None]
-        outside = sizes > _K * scale
-        excess = _mean(np.where(outside, sizes, 0.0), weights)
-        share = _mean(outside.astype(float), weights)
-        size = (scale[..., 0] * (_BETA - _K * _K * share) + _K * excess) / math.sqrt(_BETA)
-        return np.where(np.isfinite(sizes).all(axis=-1), np.square(size), np.nan)
+            return squares
+        # The mean of H is that over s^2, and s solves mean(min((r / s)^2, k^2)) = b.
+        scale = bend[..., 0] / _K
+        with np.errstate(all="ignore"):
+            size = _BETA * scale + squares / scale
+        size = np.where(scale > 0.0, size, 2.0 * _K * _mean(sizes, weights))
+        return np.square(size) / (4.0 * _BETA)
 
-    def emphasis(self, residuals: Array, weights: Array | None, *, soft: bool = False) -> Array:
-        """Factors of the weights with which the mean square is the loss, here and in its slope.
+    def touching(
+        self, residuals: Array, weights: Array | None, *, soft: bool = False
+    ) -> tuple[Array, Array, Array]:
+        """The loss, and factors of the weights with which the mean square is it and has its slope.
 
         Parameters
         ----------
@@ -115,23 +136,60 @@ class Loss:
 
         Returns
         -------
-        ndarray of shape (..., n_rows)
+        loss : ndarray of shape (...,)
+        factors : ndarray of shape (..., n_rows)
+        middle : ndarray of shape (..., 1)
+            The median size of the residuals.
         """
         sizes = np.abs(residuals)
-        loss = self.mean(residuals, weights)
-        middle = np.median(sizes, axis=-1)
-        if self.threshold is not None:
-            bend = np.full(np.shape(loss), self.threshold)
-        elif self.name == "huber":
-            bend = _K * _scales(sizes, weights)
-        else:
-            bend = _SMALLEST_OF_MEDIAN * middle
-        if soft:
-            bend = np.maximum(bend, middle)
-        bend = np.maximum(bend, _SMALLEST_OF_SIZE * np.sqrt(loss))[..., None]
+        bend = self._bend(sizes, weights)
+        loss = self._mean(sizes, weights, bend)
+        least = _SMALLEST_OF_SIZE * np.sqrt(loss)[..., None]
+        half = sizes.shape[-1] // 2
+        middle = np.partition(sizes, half, axis=-1)[..., half : half + 1]
+        if soft or self.name == "absolute":
+            least = np.maximum(least, middle if soft else _SMALLEST_OF_MEDIAN * middle)
+        bend = np.maximum(bend, least)
         factors = bend / np.maximum(sizes, bend)
         factors *= (loss / _mean(factors * sizes * sizes, weights))[..., None]
-        return np.where(np.isfinite(factors), factors, 1.0)
+        return loss, np.where(np.isfinite(factors), factors, 1.0), middle
+
+    def evidence(self, residuals: Array, weights: Array | None, floor: float) -> float:
+        """What stands for the loss where formulas are chosen; see :meth:`nats`.
+
+        Of a robust loss gross outliers make up nearly all, and it says little of how well a formula
+        describes the other rows. So the residuals are written down in the shortest of several ways:
+        those of all rows by the loss; or the largest, up to a quarter of the rows, each on its own,
+        with equal chances for each magnitude over six decades, and the place that it has among the
+        rows, and the others by the loss, which is that of Laplace's noise for ``"absolute"`` and of
+        normal noise for ``"huber"``.
+
+        Parameters
+        ----------
+        residuals : ndarray of shape (n_rows,)
+        weights : ndarray of shape (n_rows,) or None
+        floor : float
+            Squares of residuals below count as equal to it.
+        """
+        loss = float(self.mean(residuals, weights))
+        if not self.is_robust or not np.isfinite(loss):
+            return loss
+        sizes = np.maximum(np.abs(residuals), math.sqrt(floor))
+        order = np.argsort(-sizes, kind="stable")
+        sizes = sizes[order]
+        counts = np.ones(len(sizes)) if weights is None else weights[order]
+        power = 1 if self.name == "absolute" else 2
+        with np.errstate(all="ignore"):
+            out = np.cumsum(counts) / len(sizes)
+            alone = np.cumsum(counts * np.log(sizes)) / len(sizes) + _ALONE * out
+            within = 1.0 - out
+            # Added up from the smallest on: the outliers' digits would swallow those of the others.
+            others = np.cumsum((counts * sizes**power)[::-1])[::-1] / len(sizes)
+            size = (np.append(others[1:], 0.0) / within) ** (1.0 / power)
+            places = -out * np.log(out) - within * np.log(within)
+            nats = within * np.log(size) + alone + places
+        nats = nats[(out <= _MOST_ALONE) & np.isfinite(nats)]
+        return min(loss, float(np.exp(2.0 * nats.min()))) if nats.size else loss
 
     def centre(self, y: Array, weights: Array | None) -> float:
         """The constant nearest to y (n_rows,)."""
@@ -142,7 +200,7 @@ class Loss:
         centre = float(y[order[np.searchsorted(shares, 0.5 * shares[-1])]])
         if self.name == "huber":
             for _ in range(_CENTRE_ROUNDS):
-                factors = self.emphasis(y - centre, weights)
+                _, factors, _ = self.touching(y - centre, weights)
                 if weights is not None:
                     factors = factors * weights
                 centre = float(np.average(y, weights=factors))
@@ -182,26 +240,31 @@ def check_loss(name: str) -> Loss:
 
 def _mean(values: Array, weights: Array | None) -> Array:
     if weights is None:
-        return np.mean(values, axis=-1)
+        return np.add.reduce(values, axis=-1) / values.shape[-1]
     return values @ weights / len(weights)
 
 
 def _scales(sizes: Array, weights: Array | None) -> Array:
-    """Scales s (...,) at which the mean of ``min((r / s)^2, k^2)`` is b.
+    """Scales s (..., 1) at which the mean of ``min((r / s)^2, k^2)`` is b.
 
     Found exactly: with the residuals in order, a certain number of them is within k scales.
     """
-    order = np.argsort(sizes, axis=-1)
-    ordered = np.take_along_axis(sizes, order, axis=-1)
-    counts = np.ones_like(ordered) if weights is None else weights[order]
-    squares = np.square(ordered)
-    below = np.cumsum(counts, axis=-1)
-    inside = np.cumsum(counts * squares, axis=-1)
+    if weights is None:
+        squares = np.square(np.sort(sizes, axis=-1))
+        below = np.arange(1.0, sizes.shape[-1] + 1.0)
+        inside = np.cumsum(squares, axis=-1)
+    else:
+        order = np.argsort(sizes, axis=-1)
+        squares = np.square(np.take_along_axis(sizes, order, axis=-1))
+        counts = weights[order]
+        below = np.cumsum(counts, axis=-1)
+        inside = np.cumsum(counts * squares, axis=-1)
     total = below[..., -1:]
     with np.errstate(all="ignore"):
         shares = np.where(squares > 0.0, inside / squares, 0.0) + (total - below)
         n_inside = (_K * _K * shares >= _BETA * total).sum(axis=-1, keepdims=True)
         last = np.maximum(n_inside - 1, 0)
+        below = np.broadcast_to(below, sizes.shape)
         left = _BETA * total - _K * _K * (total - np.take_along_axis(below, last, axis=-1))
         found = np.take_along_axis(inside, last, axis=-1) / left
-    return np.sqrt(np.where((n_inside > 0) & (left > 0.0), found, 0.0))[..., 0]
+    return np.sqrt(np.where((n_inside > 0) & (left > 0.0), found, 0.0))

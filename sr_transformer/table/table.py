@@ -140,11 +140,12 @@ class Table:
     def seen_with(self, residuals: Array, *, soft: bool = True) -> Table:
         """The table on which least squares come near the loss, where residuals are such.
 
-        See :meth:`Loss.emphasis`.
+        See :meth:`Loss.touching`.
         """
         if not self.loss_kind.is_robust:
             return self
-        emphasis = self.loss_kind.emphasis(residuals, self.weights, soft=soft)
+        with np.errstate(all="ignore"):
+            _, emphasis, _ = self.loss_kind.touching(residuals, self.weights, soft=soft)
         return replace(self, emphasis=emphasis)
 
     def tamed(self, expression: Expression) -> Array:
@@ -176,6 +177,19 @@ class Table:
                 residuals, kind = divided(residuals, self.exponent), kind.scaled(self.exponent)
             loss = float(kind.mean(residuals, self.weights))
         return loss if unsafe else loss * 10.0 ** (-2 * self.exponent)
+
+    def evidence(self, expression: Expression) -> float:
+        """What stands for the loss of a formula where formulas are chosen, or constants rounded.
+
+        It is the loss itself, but of a robust one; see :meth:`Loss.evidence`. ``inf`` where the
+        formula is undefined.
+        """
+        loss = self.loss(expression)
+        if not self.loss_kind.is_robust or not np.isfinite(loss):
+            return loss
+        residuals = divided(expression.evaluate(self.X) - self.y, self.exponent)
+        kind = self.loss_kind.scaled(self.exponent)
+        return min(loss, kind.evidence(residuals, self.weights, self.exact))
 
     @cached_property
     def root(self) -> Array | None:
