@@ -21,6 +21,7 @@ from sr_transformer.engines.base import (
     SearchTask,
     warn_user,
 )
+from sr_transformer.engines.front import EnginesFront
 from sr_transformer.engines.seeding import SeedingReport, seeded_search
 from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.front.description_length import Sample
@@ -139,7 +140,8 @@ def run(
     Parameters
     ----------
     task : Task
-        Operators and size limit of an engine with settings of its own take the place of its own.
+        Operators, size limit and loss of an engine with settings of its own take the place of its
+        own.
     settings : Settings
     sampler : Sampler or None
         Where drawn formulas come from; ``None`` where no proposer draws.
@@ -161,6 +163,8 @@ def run(
         If Ctrl-C ended it before its time, or the engine failed; what was found is returned.
     """
     longest: int | None = task.maxsize
+    if engine is not None and engine.loss is not None:
+        task = replace(task, table=replace(task.table, loss_kind=engine.loss))
     if engine is not None and engine.operators is not None:
         task = replace(task, operators=engine.operators)
     if engine is not None and engine.maxsize is not None:
@@ -191,9 +195,9 @@ def run(
         elif engine is not None:
             seconds = {"propose": clock.used() - begun}
             pool.keep(engine.admits)
-            if task.has_units or not pool.explains(table):
+            if task.has_units or engine.is_judge or not pool.explains(table):
                 clock.say(f"searching with {engine.name}")
-                searched = _search_task(task, table, engine, settings, random_state)
+                searched = _search_task(task, table, engine, settings, random_state, pool, scaling)
                 as_given = scaling if searched.X is task.table.X else None
                 result, report = seeded_search(engine, pool, table, searched, as_given, clock)
                 report = replace(report, seconds=seconds | report.seconds)
@@ -205,15 +209,18 @@ def run(
         interrupted = True
         report = SeedingReport(engine=None, not_run=KEYBOARD)
         _warn("The fit was interrupted; the best formulas found until then are returned.")
-    hall = HallOfFame(
-        task.variable_names, operators=task.operators, maxsize=longest,
-        model_selection=settings.model_selection, sample=Sample.of(table, len(task.operators)),
-        loss_floor=table.exact, loss_kind=task.table.loss_kind,
-        loss_exponent=task.table.in_units_of(scaling.y_exponent).exponent,
-    )  # fmt: skip
-    with clock.measure("select"):
-        interrupted |= _finish(hall, pool, task, scaling)
-        add_evidence(hall, task.table.in_units_of(scaling.y_exponent))
+    if engine is not None and engine.is_judge and result.expressions:
+        hall: HallOfFame = EnginesFront(task.variable_names, engine.name, result)
+    else:
+        own = frozenset().union(*(found.operators for found in result.expressions))
+        hall = HallOfFame(
+            task.variable_names, operators=task.operators | own, maxsize=longest,
+            model_selection=settings.model_selection, sample=Sample.of(table, len(task.operators)),
+            loss_floor=table.exact, loss_kind=task.table.loss_kind,
+            loss_exponent=task.table.in_units_of(scaling.y_exponent).exponent,
+        )  # fmt: skip
+        with clock.measure("select"):
+            interrupted |= _finish(hall, pool, task, scaling)
     clock.say(f"{len(hall)} formulas; {report!r}")
     is_found = engine is not None and any(c.source == engine.name for c in hall)
     return Outcome(
@@ -247,14 +254,23 @@ def _search_task(
     engine: SearchEngine,
     settings: Settings,
     random_state: np.random.RandomState,
+    pool: Pool,
+    scaling: Scaling,
 ) -> SearchTask:
     """What the engine is asked, on the scaled table unless it needs the one that was given."""
     searched = table if engine.scaled and not task.has_units else task.table
+    loss, weights = table.loss_kind, searched.weights
+    if loss.name == "relative":
+        weights = searched.square_weights / searched.square_weights.mean()
+    elif pool.front:
+        residuals = pool.front[-1].expression.evaluate(table.X) - table.y
+        loss = loss.with_threshold(residuals, table.weights)
     repeatable = settings.random_state is not None
     return SearchTask(
         X=searched.X,
         y=searched.y,
-        weights=searched.weights,
+        weights=weights,
+        loss=loss if searched is table else loss.scaled(-scaling.y_exponent),
         guesses=[],
         operators=task.operators,
         maxsize=task.maxsize,
@@ -278,6 +294,8 @@ def _finish(hall: HallOfFame, pool: Pool, task: Task, scaling: Scaling) -> bool:
         _warn("The fit was interrupted; the formulas found until then are returned as they are.")
         bring_to_users_units(hall, pool.front, table, scaling)
         return True
+    finally:
+        add_evidence(hall, table)
     return False
 
 

@@ -78,6 +78,16 @@ class Loss:
             return self
         return replace(self, threshold=self.threshold * 10.0**-exponent)
 
+    def with_threshold(self, residuals: Array, weights: Array | None) -> Loss:
+        """Huber's loss with the threshold that it has at some residuals, for who needs one.
+
+        Where that is 0, all but outliers being met, absolute values.
+        """
+        if self.name != "huber" or self.threshold is not None:
+            return self
+        threshold = float(_K * _scales(np.abs(residuals), weights)[0])
+        return replace(self, threshold=threshold) if threshold > 0.0 else LOSSES["absolute"]
+
     # --- residuals ----------------------------------------------------------------------------
     def mean(self, residuals: Array, weights: Array | None) -> Array:
         """Loss of residuals, as the square of a size.
