@@ -259,16 +259,18 @@ def _search_task(
 ) -> SearchTask:
     """What the engine is asked, on the scaled table unless it needs the one that was given."""
     searched = table if engine.scaled and not task.has_units else task.table
-    loss, weights = table.loss_kind, searched.weights
+    loss, weights, tamed = table.loss_kind, searched.weights, None
     if loss.name == "relative":
         weights = searched.square_weights / searched.square_weights.mean()
-    elif pool.front:
-        residuals = pool.front[-1].expression.evaluate(table.X) - table.y
-        loss = loss.with_threshold(residuals, table.weights)
+    elif loss.is_robust and pool.front:
+        best = pool.front[-1].expression
+        loss = loss.with_threshold(best.evaluate(table.X) - table.y, table.weights)
+        tamed = table.tamed(best)  # for engines that search the scaled table
     repeatable = settings.random_state is not None
     return SearchTask(
         X=searched.X,
         y=searched.y,
+        tamed_y=tamed if searched is table else None,
         weights=weights,
         loss=loss if searched is table else loss.scaled(-scaling.y_exponent),
         guesses=[],

@@ -30,6 +30,7 @@ class SearchTask:
 
     X: Array  # (n_rows, n_columns)
     y: Array  # (n_rows,)
+    tamed_y: Array | None = None  # y without outliers, for who fits by squares; None: y itself
     weights: Array | None  # (n_rows,), of each row in the loss
     guesses: list[Expression]  # formulas to start from, in the units of the table above
     operators: frozenset[str]

@@ -12,6 +12,8 @@ Array = np.ndarray
 _BLOCK = 20_000  # rows; their values and derivatives stay in the processor's cache
 _STEPS = 2  # the start was fitted on a sample: the second step is far smaller than the first
 
+_ROBUST_STEPS = 6  # the same where each step has weights of its own
+
 
 def refitted_in_blocks(start: Expression, table: Table) -> tuple[Expression, float]:
     """Gauss-Newton steps from constants that are nearly right; never worse than the start.
@@ -30,7 +32,7 @@ def refitted_in_blocks(start: Expression, table: Table) -> tuple[Expression, flo
         Of all rows.
     """
     best, best_loss, step = start, np.inf, np.zeros(len(start.constants))
-    for _ in range(_STEPS + 1):
+    for _ in range((_ROBUST_STEPS if table.loss_kind.is_robust else _STEPS) + 1):
         trial = best.with_constants(np.array(best.constants) + step)
         loss, curvature, gradient = _normal_equations(trial, table)
         if not loss < best_loss:

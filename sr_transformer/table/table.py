@@ -224,7 +224,10 @@ class Table:
     @cached_property
     def mean(self) -> float:
         """The constant that least squares give."""
-        return float(np.average(self.y, weights=self.square_weights))
+        weights = self.square_weights
+        if weights is not self.weights:
+            weights = np.square(self.root / self.root.max())  # of any y, none of their sums is 0
+        return float(np.average(self.y, weights=weights))
 
     @cached_property
     def centre(self) -> float:

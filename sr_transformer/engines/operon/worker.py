@@ -168,7 +168,8 @@ def search(task: SearchTask, report: Callable[[SearchResult], None]) -> None:
             f"{' '.join(NODE_NAMES)}."
         )
     rows = training_rows(task)
-    X, y = task.X[rows], task.y[rows]
+    # Operon's constants are fitted by squares, whatever its objective is.
+    X, y = task.X[rows], (task.y if task.tamed_y is None else task.tamed_y)[rows]
     if np.ptp(y) == 0.0:
         return  # the share of a variance of zero is undefined
     first, refused = starts(task, X)
