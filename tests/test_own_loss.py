@@ -233,6 +233,18 @@ def test_a_relative_loss_is_the_same_in_all_units(quick):
     assert large.get_best()["loss"] == pytest.approx(plain.get_best()["loss"], rel=0.1)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("size", [1e-300, 1.0, 1e200])
+def test_losses_take_targets_of_any_size_and_few_values(quick, loss, size):
+    X = np.random.default_rng(7).normal(size=(30, 2))
+    for y in (size * X[:, 0], np.full(30, size), size * (1.0 + (X[:, 0] > 1.0))):
+        model = quick(loss=loss, proposers=["linear"]).fit(X, y)
+        assert np.isfinite(model.predict(X)).all()
+        if np.ptp(y) == 0.0 or len(np.unique(y)) > 2:
+            np.testing.assert_allclose(model.predict(X), y, rtol=1e-9)
+
+
 def test_relative_loss_refuses_a_y_of_zero(quick):
     X, y = shifted(0.0)
     y[[7, 9]] = 0.0

@@ -44,7 +44,7 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
         The engine that goes on from the Transformer's formulas. ``"auto"`` takes PySR where it can
         run, and else warns and takes Operon or, without that, none; ``"pysr"`` and ``"operon"``
         raise instead; ``"none"`` is the Transformer alone. An own ``PySRRegressor`` is cloned and
-        seeded; its operators, maxsize and other settings then replace those given here.
+        seeded; its operators, maxsize, loss and other settings then replace those given here.
     binary_operators, unary_operators : sequence of str
         Operators that formulas may use, by PySR's names.
     maxsize : int, default=30

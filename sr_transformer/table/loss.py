@@ -208,13 +208,18 @@ class Loss:
         order = np.argsort(y, kind="stable")
         shares = np.cumsum(np.ones(len(y)) if weights is None else weights[order])
         centre = float(y[order[np.searchsorted(shares, 0.5 * shares[-1])]])
-        if self.name == "huber":
-            for _ in range(_CENTRE_ROUNDS):
-                _, factors, _ = self.touching(y - centre, weights)
-                if weights is not None:
-                    factors = factors * weights
-                centre = float(np.average(y, weights=factors))
-        return centre
+        size = float(np.abs(y).max())
+        if self.name == "absolute" or size == 0.0:
+            return centre
+        kind = self if self.threshold is None else replace(self, threshold=self.threshold / size)
+        y, centre = y / size, centre / size  # so that no square overflows
+        for _ in range(_CENTRE_ROUNDS):
+            with np.errstate(all="ignore"):
+                _, factors, _ = kind.touching(y - centre, weights)
+            if weights is not None:
+                factors = factors * weights
+            centre = float(np.average(y, weights=factors))
+        return centre * size
 
     # --- numbers made of a loss ---------------------------------------------------------------
     def nats(self, loss: float, n_rows: float) -> float:

@@ -209,9 +209,11 @@ class Table:
     @cached_property
     def square_weights(self) -> Array | None:
         """Weights (n_rows,) of the squares in a fit by least squares; see :attr:`root`."""
-        if self.emphasis is None and self.loss_kind.name != "relative":
-            return self.weights
-        return np.square(self.root)
+        return np.square(self.root) if self._has_own_root else self.weights
+
+    @property
+    def _has_own_root(self) -> bool:
+        return self.emphasis is not None or self.loss_kind.name == "relative"
 
     @cached_property
     def shares(self) -> Array:
@@ -224,8 +226,8 @@ class Table:
     @cached_property
     def mean(self) -> float:
         """The constant that least squares give."""
-        weights = self.square_weights
-        if weights is not self.weights:
+        weights = self.weights
+        if self._has_own_root:
             weights = np.square(self.root / self.root.max())  # of any y, none of their sums is 0
         return float(np.average(self.y, weights=weights))
 

@@ -74,7 +74,8 @@ class Differences:
 def language_of(regressor: Any) -> Language:
     """The language of a regressor's formulas: arithmetic, and its own operators of one or two.
 
-    An operator whose mapping gives no numbers here, or that has more arguments, is not in it.
+    An operator whose mapping gives no numbers here, with which PySR could not predict either, or
+    that has more arguments, is not in it.
     """
     from pysr.export_sympy import sympy_mappings
 
