@@ -65,6 +65,9 @@ def fit(
     search: Annotated[str, typer.Option(help="Search engine: auto, pysr, operon or none")] = "auto",
     seconds: Annotated[float | None, typer.Option(help="Time limit of the fit")] = None,
     maxsize: Annotated[int, typer.Option(help="Largest complexity of a formula")] = 30,
+    loss: Annotated[
+        str, typer.Option(help="What is minimised: squared, absolute, huber or relative")
+    ] = "squared",
     candidates: Annotated[
         int | None,
         typer.Option(
@@ -100,6 +103,7 @@ def fit(
             timeout_in_seconds=seconds,
             maxsize=maxsize,
             n_candidates=candidates,
+            loss=loss,
             random_state=seed,
             verbose=1,
         )

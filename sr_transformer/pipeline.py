@@ -22,6 +22,7 @@ from sr_transformer.engines.base import (
     SecondInterrupt,
     warn_user,
 )
+from sr_transformer.engines.front import EnginesFront
 from sr_transformer.engines.seeding import SeedingReport, seeded_search
 from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.front.description_length import description_length
@@ -166,7 +167,8 @@ def run(
     Parameters
     ----------
     task : Task
-        Operators and size limit of an engine with settings of its own take the place of its own.
+        Operators, size limit and loss of an engine with settings of its own take the place of its
+        own.
     settings : Settings
     sampler : Sampler or None
         Where drawn formulas come from; ``None`` where no proposer draws.
@@ -193,6 +195,8 @@ def run(
         If Ctrl-C ended it before its time, or the engine failed; what was found is returned.
     """
     longest: int | None = task.maxsize
+    if engine is not None and engine.loss is not None:
+        task = replace(task, table=replace(task.table, loss_kind=engine.loss))
     if engine is not None and engine.operators is not None:
         task = replace(task, operators=engine.operators)
     if engine is not None and engine.maxsize is not None:
@@ -250,9 +254,9 @@ def run(
             elif not searches:
                 reason = "the time is too short for one, so that the proposals had all of it"
                 report = SeedingReport(engine=engine.name, not_run=reason, seconds=seconds)
-            elif task.has_units or not pool.explains(table):
+            elif task.has_units or engine.is_judge or not pool.explains(table):
                 clock.say(f"searching with {engine.name}")
-                searched = _search_task(task, table, engine, settings, random_state)
+                searched = _search_task(task, table, engine, settings, random_state, pool, scaling)
                 as_given = scaling if searched.X is task.table.X else None
                 result, report = seeded_search(engine, pool, table, searched, as_given, finding)
                 report = replace(report, seconds=seconds | report.seconds)
@@ -274,16 +278,20 @@ def run(
         finishing_time = clock.lasting(_AFTER_SEARCH)
 
     def finished(*, simplify: bool) -> Outcome:
-        hall = HallOfFame(
-            task.variable_names, operators=task.operators, maxsize=longest,
-            model_selection=settings.model_selection, loss_floor=table.exact,
-            evidence=Evidence(
-                task.table.in_units_of(scaling.y_exponent), task.operators, scaling
-            ),
-            loss_exponent=scaling.y_exponent,
-        )  # fmt: skip
-        with clock.measure("select"):
-            _finish(hall, pool, table, task, scaling, finishing_time, simplify=simplify)
+        hall: HallOfFame
+        if engine is not None and engine.is_judge and result.expressions:
+            hall = EnginesFront(task.variable_names, engine.name, result)
+        else:
+            own = frozenset().union(*(found.operators for found in result.expressions))
+            given = task.table.in_units_of(scaling.y_exponent)
+            hall = HallOfFame(
+                task.variable_names, operators=task.operators | own, maxsize=longest,
+                model_selection=settings.model_selection, loss_floor=table.exact,
+                evidence=Evidence(given, task.operators, scaling),
+                loss_kind=task.table.loss_kind, loss_exponent=given.exponent,
+            )  # fmt: skip
+            with clock.measure("select"):
+                _finish(hall, pool, table, task, scaling, finishing_time, simplify=simplify)
         clock.say(f"{len(hall)} formulas; {report!r}")
         is_found = engine is not None and any(c.source == engine.name for c in hall)
         return Outcome(
@@ -331,14 +339,25 @@ def _search_task(
     engine: SearchEngine,
     settings: Settings,
     random_state: np.random.RandomState,
+    pool: Pool,
+    scaling: Scaling,
 ) -> SearchTask:
     """What the engine is asked, on the scaled table unless it needs the one that was given."""
     searched = table if engine.scaled and not task.has_units else task.table
+    loss, weights, tamed = table.loss_kind, searched.weights, None
+    if loss.name == "relative":
+        weights = searched.square_weights / searched.square_weights.mean()
+    elif loss.is_robust and pool.front:
+        best = pool.front[-1].expression
+        loss = loss.with_threshold(best.evaluate(table.X) - table.y, table.weights)
+        tamed = table.tamed(best)  # for engines that search the scaled table
     repeatable = settings.random_state is not None
     return SearchTask(
         X=searched.X,
         y=searched.y,
-        weights=searched.weights,
+        tamed_y=tamed if searched is table else None,
+        weights=weights,
+        loss=loss if searched is table else loss.scaled(-scaling.y_exponent),
         guesses=[],
         operators=task.operators,
         maxsize=task.maxsize,

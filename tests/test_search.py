@@ -300,6 +300,8 @@ class BrokenEngine:
     scaled = True
     operators = None
     maxsize = None
+    loss = None
+    is_judge = False
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -562,8 +564,8 @@ def test_own_regressor_is_cloned_seeded_in_its_operators_and_read_back():
         assert model.timeout_in_seconds == 5.0
         assert RUNS[0]["names"] == ["a", "b_c"]
         assert result.interruption is None
-        assert [e.to_text() for e in result.expressions] == ["2.5", "x0 * x1"]
-        assert result.n_unreadable == 1
+        assert [e.to_text() for e in result.expressions] == ["2.5", "x0 * x1", "twice(x0)"]
+        assert result.n_unreadable == 0
         assert [e.to_text() for e in result.accepted] == ["x0 * x1", "x0 * x0"]
         assert result.refused == {"operator not enabled": 1}
         """

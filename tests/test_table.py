@@ -89,7 +89,7 @@ def test_losses_in_the_units_of_the_scaled_table_are_those_of_the_scaled_table(s
 def test_what_is_explained_is_judged_by_the_spread_of_most_rows(y, residual, explained):
     x = np.linspace(0.5, 3.0, 60)
     table = Table(x[:, None], y(x))
-    loss = table.mean_of_squares(np.full(60, residual))
+    loss = table.loss_of(np.full(60, residual))
     assert table.is_explained_by(Expression(["x0"]), loss) is bool(explained)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from sr_transformer.errors import SearchInterruptedWarning
 from sr_transformer.expression import Expression
+from sr_transformer.table.loss import SQUARED, Loss
 
 Array = np.ndarray
 
@@ -33,13 +34,15 @@ class SearchTask:
 
     X: Array  # (n_rows, n_columns)
     y: Array  # (n_rows,)
-    weights: Array | None  # (n_rows,), of each row in the squared error
+    tamed_y: Array | None = None  # y without outliers, for who fits by squares; None: y itself
+    weights: Array | None  # (n_rows,), of each row in the loss
     guesses: list[Expression]  # formulas to start from, in the units of the table above
     operators: frozenset[str]
     maxsize: int  # largest complexity
     timeout_in_seconds: float | None  # what is left for the search
     random_state: int | None  # of a repeatable search; None for a parallel, unrepeatable one
     variable_names: tuple[str, ...]  # the user's
+    loss: Loss = SQUARED  # of the residuals; a relative one is one of squares with these weights
     verbose: int = 0  # above 1 the engine may print
     output: int | None = None  # which of several outputs of the table this is
     X_units: Sequence[str] | None = None  # as PySR reads them
@@ -51,6 +54,9 @@ class SearchResult:
     """What a search brought back: the engine's front, in the units of its task, and more."""
 
     expressions: list[Expression] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)  # of each, where the engine is the judge
+    scores: list[float] = field(default_factory=list)  # the same, by its own rule
+    selected: int | None = None  # which of them it would choose
     fitted: Any = None  # the fitted engine itself, for users who want more of it
     n_unreadable: int = 0  # formulas that use operators unknown here
     interruption: str | None = None  # why the search ended early, where it did
@@ -67,6 +73,8 @@ class SearchEngine(Protocol):
     scaled: bool  # whether it searches the table brought to magnitudes around one
     operators: frozenset[str] | None  # of its own settings, known here; None: the task's
     maxsize: int | None  # of its own settings; None: the task's
+    loss: Loss | None  # of its own settings; None: the task's
+    is_judge: bool  # whether its loss cannot be computed here: its losses and constants then stand
 
     def unusable_reason(self) -> str | None:
         """Why the engine cannot run here and what helps; ``None`` where it can."""

@@ -114,7 +114,8 @@ def seeded_search(
     """Start an engine from the best of a pool, and put what it finds into the pool.
 
     The constants of what it finds are fitted anew, and what the engine could not have found, as it
-    may not use its columns or breaks the units, is taken out of the pool.
+    may not use its columns or breaks the units, is taken out of the pool. Of an engine that is the
+    judge nothing is pooled: what it found, and how good that is, stands as it says.
 
     Parameters
     ----------
@@ -160,7 +161,10 @@ def seeded_search(
     losses = [(guess.complexity(), rows.loss(guess)) for guess in guesses]
     found = []
     try:
-        for expression in result.expressions:
+        for place, expression in enumerate(result.expressions):
+            if engine.is_judge:
+                found.append(Candidate(expression, result.losses[place], source=engine.name))
+                continue
             if scaling is not None:
                 expression = scaling.to_scaled_units(expression)
             fitted = refit(expression, rows, deadline=clock.deadline)
@@ -175,7 +179,8 @@ def seeded_search(
     if result.columns is not None:
         used = set(result.columns)
         pool.keep(lambda expression: used.issuperset(expression.variables))
-    pool.extend(found)
+    if not engine.is_judge:
+        pool.extend(found)
     front = pareto(found)
     skeletons = {_skeleton(expression) for expression in result.expressions}
     stages = {
@@ -194,7 +199,7 @@ def seeded_search(
         refused=dict(sorted(result.refused.items(), key=lambda entry: -entry[1])),
         n_front=len(front),
         n_survived=sum(_skeleton(guess) in skeletons for guess in result.accepted),
-        n_improved=sum(_is_improved(row, losses) for row in front),
+        n_improved=0 if engine.is_judge else sum(_is_improved(row, losses) for row in front),
         n_unreadable=result.n_unreadable,
         seconds=stages,
     )

@@ -20,6 +20,7 @@ from sr_transformer.expression.language import ARITHMETIC
 from sr_transformer.front.hall_of_fame import check_model_selection
 from sr_transformer.model.vocabulary import LONGEST_FORMULA
 from sr_transformer.proposal.proposers import check_proposers
+from sr_transformer.table.loss import check_loss
 
 Array = np.ndarray
 
@@ -82,6 +83,7 @@ def check_parameters(estimator: Any) -> dict[str, Any]:
     proposers = check_names("proposers", given["proposers"], "transformer")
     given["proposers"] = check_proposers(proposers)
     check_model_selection(given["model_selection"])
+    check_loss(given["loss"])
     for name, numbers in _NUMBERS.items():
         given[name] = _number(name, given[name], numbers)
     n_jobs = given["n_jobs"]

@@ -27,6 +27,7 @@ from sr_transformer.expression.language import DEFAULT_BINARY, DEFAULT_UNARY
 from sr_transformer.pipeline import Outcome, Settings, Task, run
 from sr_transformer.proposal.draw import NetworkSampler
 from sr_transformer.proposal.proposers import PROPOSERS, TRANSFORMER
+from sr_transformer.table.loss import check_loss
 from sr_transformer.table.table import Table
 
 Array = np.ndarray
@@ -46,7 +47,7 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
         run, and else, also where its Julia would have to be downloaded first, warns and takes
         Operon or, without that, none; ``"pysr"``, which downloads it, and ``"operon"`` raise
         instead; ``"none"`` is the Transformer alone. An own ``PySRRegressor`` is cloned and
-        seeded; its operators, maxsize and other settings then replace those given here.
+        seeded; its operators, maxsize, loss and other settings then replace those given here.
     binary_operators, unary_operators : sequence of str
         Operators that formulas may use, by PySR's names.
     maxsize : int, default=30
@@ -63,6 +64,14 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
         functions of one and two columns), which take milliseconds; and ``"repair"``, which changes
         and recombines the good formulas of the others. Each is the
         ``source`` of its formulas. Without ``"transformer"`` no checkpoint is loaded.
+    loss : {"squared", "absolute", "huber", "relative"}, default="squared"
+        What is minimised, from the first proposal to the choice: the mean of the squared errors;
+        of the absolute errors; Huber's loss, squares of most and absolute values of the largest
+        errors, with a scale that is found along with each formula
+        (:class:`sr_transformer.table.loss.Loss` has the definition); or of the squares of the
+        errors over y, which must not be 0 then. ``"absolute"`` and ``"huber"`` are for rows that
+        are grossly wrong. The losses that are shown are mean absolute errors for ``"absolute"``
+        and mean squares for the others.
     temperature : float, default=1.0
         Above 1 the draws are more varied, below 1 less.
     timeout_in_seconds : float or None, default=None
@@ -138,6 +147,7 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
         maxsize: int = 30,
         n_candidates: int | None = None,
         proposers: Sequence[str] = PROPOSERS,
+        loss: str = "squared",
         temperature: float = 1.0,
         timeout_in_seconds: float | None = None,
         model_selection: str = "description_length",
@@ -153,6 +163,7 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
         self.maxsize = maxsize
         self.n_candidates = n_candidates
         self.proposers = proposers
+        self.loss = loss
         self.temperature = temperature
         self.timeout_in_seconds = timeout_in_seconds
         self.model_selection = model_selection
@@ -183,7 +194,7 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
         y : array-like of shape (n_rows,) or (n_rows, n_outputs)
             Finite numbers. The time limit is shared by the outputs.
         sample_weight : array-like of shape (n_rows,), optional
-            Weights of the squared errors; none is negative. A row of weight 0 is left out, and a
+            Weights of the rows in the loss; none is negative. A row of weight 0 is left out, and a
             whole weight means as much as repeating the row.
         X_units : sequence of str, optional
             The unit of each column, as in ``PySRRegressor.fit``. Only PySR knows units. It then
@@ -238,6 +249,7 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
                 # Before torch is imported: Julia can crash when it is loaded second.
                 engine = resolve_engine(self.search)
             check_units(engine, X, y, X_units, y_units)
+            loss = check_loss(self.loss)
             with clock.measure("start"):
                 sampler = self._sampler() if TRANSFORMER in checked["proposers"] else None
             names = column_names(self)
@@ -252,7 +264,7 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
                 if several:
                     clock.say(f"output {output} of {len(targets)}")
                 task = Task(
-                    table=Table.of(X, target, weights),
+                    table=Table.of(X, target, weights, loss),
                     operators=checked["operators"],
                     maxsize=checked["maxsize"],
                     variable_names=names,

@@ -65,7 +65,7 @@ def description_length(expression: Expression, loss: float, sample: Sample) -> f
     ----------
     expression : Expression
     loss : float
-        Its mean squared error.
+        Its loss, as :meth:`Table.loss <sr_transformer.table.table.Table.loss>` gives it.
     sample : Sample
 
     Returns

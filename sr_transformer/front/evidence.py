@@ -87,7 +87,9 @@ class Evidence:
         self._table: Table | None = table.rows(slice(None, None, step)) if step > 1 else table
         self._low, self._high = table.X.min(axis=0), table.X.max(axis=0)
         self._y_low, self._y_high = float(table.y.min()), float(table.y.max())
-        self._outliers = self._heavy_tailed(table.mean - self._table.y)
+        self._outliers = self._heavy_tailed(table.centre - self._table.y)
+        self._is_robust = table.loss_kind.is_robust
+        self._robust: dict[Expression, float] = {}
         self._lengths: dict[Expression, float] = {}
         self._behaviours: dict[Expression, Behaviour] = {}
         self._errors: dict[Expression, tuple[float | None, ...]] = {}
@@ -103,7 +105,7 @@ class Evidence:
         """
         expression = candidate.expression
         if expression not in self._lengths:
-            self._lengths[expression] = self._length(expression, candidate.loss)
+            self._lengths[expression] = self._length(candidate)
         return self._lengths[expression]
 
     def believed(self, candidates: Iterable[Candidate]) -> Candidate | None:
@@ -122,12 +124,19 @@ class Evidence:
         return best
 
     def _text_length(self, candidate: Candidate) -> float:
-        if len(candidate.expression.constants) >= self.n_rows:
+        expression, loss = candidate.expression, candidate.loss
+        if len(expression.constants) >= self.n_rows:
             return math.inf
-        return description_length(candidate.expression, candidate.loss, self.sample)
+        if self._is_robust:
+            # Gross outliers make up nearly all of such a loss.
+            if expression not in self._robust:
+                self._robust[expression] = self._table.evidence(expression)
+            loss = self._robust[expression]
+        return description_length(expression, loss, self.sample)
 
-    def _length(self, expression: Expression, loss: float) -> float:
-        length = self._text_length(Candidate(expression, loss, ""))
+    def _length(self, candidate: Candidate) -> float:
+        expression = candidate.expression
+        length = self._text_length(candidate)
         if not math.isfinite(length) or not expression.variables:
             return length
         behaviour = self.behaviour(expression)
@@ -161,10 +170,11 @@ class Evidence:
     def _heavy_tailed(self, residuals: Array) -> float:
         """By how many nats Student's t describes residuals better than a normal distribution."""
         table = self._table
-        if len(residuals) < _FEWEST_ROWS:
-            return 0.0
+        if len(residuals) < _FEWEST_ROWS or table.loss_kind.is_robust:
+            return 0.0  # outliers are nothing to a robust loss
         with np.errstate(all="ignore"):
-            size = np.abs(divided(residuals * table.root, table.exponent))
+            size = np.abs(residuals if table.root is None else residuals * table.root)
+            size = divided(size, table.exponent)
             floor = math.sqrt(max(self.sample.floor, np.finfo(float).tiny))
             normal = math.log(max(math.sqrt(float(np.mean(size * size))), floor))
             scales = np.maximum(max(float(np.median(size)), floor) * _SCALES, floor)

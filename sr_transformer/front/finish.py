@@ -129,12 +129,12 @@ def simplify_constants(
             if simple == candidate.expression:
                 continue
             simple = simple.shortest(hall.operators) or simple
-            loss = table.loss(simple)
-            most = candidate.loss * np.exp(2.0 * MOST_TOLERATED / hall.evidence.sample.n_rows)
-            if not loss <= max(most, hall.loss_floor):
+            evidence = table.evidence(candidate.expression)
+            most = evidence * np.exp(2.0 * MOST_TOLERATED / hall.evidence.sample.n_rows)
+            if not table.evidence(simple) <= max(most, hall.loss_floor):
                 continue  # the other rows can tell the two apart
             hall.remove(candidate)
-            simple = Candidate(simple, loss, candidate.source)
+            simple = Candidate(simple, table.loss(simple), candidate.source)
             settled |= {candidate.key, simple.key}
             hall.add(simple)
 

@@ -12,6 +12,7 @@ from sr_transformer.errors import shown
 from sr_transformer.expression.guess import GuessRules, pysr_names, written_guesses
 from sr_transformer.front.evidence import Evidence
 from sr_transformer.front.pool import Candidate, Pool, pareto
+from sr_transformer.table.loss import SQUARED, Loss
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +52,8 @@ class HallOfFame(Pool):
         cannot be used.
     loss_floor : float
         Losses below count as equal to it.
+    loss_kind : Loss
+        What they are losses of.
     loss_exponent : int
         The losses are in units of ``10 ** (2 * loss_exponent)``. Other than 0 only where y is so
         large or small that its square leaves the range of float64.
@@ -65,6 +68,7 @@ class HallOfFame(Pool):
         model_selection: str = "best",
         evidence: Evidence | None = None,
         loss_floor: float = 0.0,
+        loss_kind: Loss = SQUARED,
         loss_exponent: int = 0,
     ) -> None:
         super().__init__(loss_floor)
@@ -73,6 +77,7 @@ class HallOfFame(Pool):
         self.maxsize = maxsize
         self.model_selection = check_model_selection(model_selection)
         self.evidence = evidence
+        self.loss_kind = loss_kind
         self.loss_exponent = loss_exponent
         self._framed: tuple[list[Candidate], pd.DataFrame] | None = None
 
@@ -157,9 +162,9 @@ class HallOfFame(Pool):
 
     # --- its forms ----------------------------------------------------------------------------
     def shown_loss(self, candidate: Candidate) -> float:
-        """Loss in the units of y, squared; it may over- or underflow where y itself is extreme."""
+        """The user's loss, in the units of y; it may over- or underflow where y is extreme."""
         half = 10.0**self.loss_exponent
-        return float(candidate.loss * half * half)
+        return self.loss_kind.shown(float(candidate.loss * half * half))
 
     def to_frame(self) -> pd.DataFrame:
         """The front as a table.

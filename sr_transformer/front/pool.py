@@ -24,7 +24,8 @@ class Candidate:
     ----------
     expression : Expression
     loss : float
-        Mean squared error on the training table, weighted where weights were given.
+        On the training table, as :meth:`Table.loss <sr_transformer.table.table.Table.loss>` gives
+        it: the mean squared error, or as a square the loss in its place.
     source : str
         Who found it: ``"transformer"``, ``"pysr"``, ...
     """

@@ -58,7 +58,7 @@ def with_simple_constants(
     Expression
         The same formula, perhaps with other constants.
     """
-    loss = table.loss(expression)
+    loss = table.evidence(expression)
     slopes = _slopes(expression, table) if math.isfinite(loss) else None
     if slopes is None:
         return expression
@@ -73,7 +73,7 @@ def with_simple_constants(
         moves = _moves(constants, free, exponents, slopes, first, len(expression.symbols) == 1)
         for cost, index, moved in moves:
             trial = expression.with_constants(moved)
-            trial_loss = table.loss(trial)
+            trial_loss = table.evidence(trial)
             if not math.isfinite(trial_loss):
                 continue
             grown = 0.5 * sample.n_rows * (math.log(max(trial_loss, floor)) - math.log(first))
@@ -98,7 +98,7 @@ def without_a_constant(expression: Expression, table: Table, loss: float) -> Ite
         A formula whose constants are fitted.
     table : Table
     loss : float
-        Its mean squared error on these rows; above 0.
+        Its loss on these rows; above 0.
     """
     slopes = _slopes(expression, table)
     if slopes is None:
@@ -131,8 +131,8 @@ def _slopes(expression: Expression, table: Table) -> Array | None:
     with np.errstate(all="ignore"):
         if table.exponent:
             derivatives = divided(derivatives, table.exponent)
-        if table.weights is not None:
-            derivatives = derivatives * np.sqrt(table.weights)[:, None]
+        if table.root is not None:
+            derivatives = derivatives * table.root[:, None]
         size = np.sqrt(np.einsum("ij,ij->j", derivatives, derivatives))
     return derivatives if np.isfinite(size).all() and (size > 0).all() else None
 

@@ -5,6 +5,9 @@ that only the others are searched for (Golub & Pereyra 1973, with the Jacobian o
 ordinary derivatives, projected onto what the affine constants cannot explain). Several starts are
 refined side by side in one sweep over the formula.
 
+A robust loss is fitted by the same steps on squares whose weights follow the residuals of each
+start (iteratively reweighted least squares; see :mod:`sr_transformer.table.loss`).
+
 The iteration is written out here because SciPy's MINPACK (``leastsq``, 1.17) depends in its last
 digits on where its work arrays lie in memory: the same fit of an ill-conditioned formula gave two
 results in 300 repetitions, and two fits with one ``random_state`` have to agree to the last digit.
@@ -13,6 +16,7 @@ results in 300 repetitions, and two fits with one ``random_state`` have to agree
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,6 +31,13 @@ _FIRST_DAMPING = 1e-3
 _LARGEST_DAMPING = 1e16
 _RIDGE = 1e-12  # keeps linear least squares solvable where columns depend on each other
 _INDEPENDENT = 1e-8  # share of a derivative that the affine constants must leave unexplained
+
+# Of a robust loss: solutions for the affine constants, each with the weights of the one before, at
+# the starts of a descent, at its steps, and where there are no other constants; and the relative
+# fall of the loss that ends them, or a descent, as they come near the best step by small step.
+_FIRST_ROUNDS, _FURTHER_ROUNDS, _AFFINE_ROUNDS = 6, 2, 30
+_SLOW = 1e-6
+_ROUNDING = 1e-15  # share of a loss in which outliers hide what else there is
 
 
 def refit(
@@ -81,7 +92,9 @@ class Descent:
     def __init__(self, expression: Expression, table: Table) -> None:
         self.program = compile_program(expression.symbols, expression.language)
         self._y = table.y
-        self._root = None if table.weights is None else np.sqrt(table.weights)
+        self._kind, self._weights = table.loss_kind, table.weights
+        # A robust loss has an emphasis of its own at each point.
+        self._root = (replace(table, emphasis=None) if table.loss_kind.is_robust else table).root
         with np.errstate(all="ignore"):
             self._bound = BoundProgram(self.program, table.X.T)
         self._linear = np.array(self.program.linear, dtype=int)
@@ -89,7 +102,7 @@ class Descent:
         self._ridge = _RIDGE * np.eye(self._linear.size)
 
     def solve_affine(self, starts: Array) -> tuple[Array, Array]:
-        """Constants with the affine ones solved by least squares, and the losses.
+        """Constants with the affine ones at their best, and the losses.
 
         Parameters
         ----------
@@ -99,11 +112,11 @@ class Descent:
         -------
         constants : ndarray of shape (n_starts, n_constants)
         losses : ndarray of shape (n_starts,)
-            Mean squared errors; ``inf`` where the formula is undefined.
+            As of :meth:`Table.loss`; ``inf`` where the formula is undefined.
         """
         constants = starts.copy()
         with np.errstate(all="ignore"):
-            losses, *_ = self._project(constants)
+            losses, *_ = self._project(constants, _FIRST_ROUNDS)
         return constants, losses / self._y.size
 
     def descend(
@@ -167,7 +180,10 @@ class Descent:
     ) -> tuple[Array, Array]:
         n_rows, nonlinear = self._y.size, self._nonlinear
         constants = starts.copy()
-        loss, *projected = self._project(constants)
+        rounds = _FIRST_ROUNDS if nonlinear.size else _AFFINE_ROUNDS
+        loss, *projected = self._project(constants, rounds)
+        if robust := self._kind.is_robust:
+            tolerance = max(tolerance, _SLOW)
         if most is not None and most < len(loss):
             best = np.argsort(loss, kind="stable")[:most]
             if 0 not in best:
@@ -203,7 +219,9 @@ class Descent:
             fall = loss - trial_loss
             predicted = np.einsum("ij,ij->i", step, damping[:, None] * step - gradient)
             small = np.abs(trial - constants) <= tolerance * np.abs(trial)
-            over = better & ((fall <= tolerance * loss) | small.all(axis=1) | (trial_loss == 0.0))
+            # A fall is small against what most rows have left, not against the outliers.
+            usual = projected[-1] if robust else loss
+            over = better & ((fall <= tolerance * usual) | small.all(axis=1) | (trial_loss == 0.0))
             easier = damping * np.maximum(1.0 / 3.0, 1.0 - (2.0 * fall / predicted - 1.0) ** 3)
             damping = np.where(better, np.maximum(easier, 1e-12), damping * growth)
             growth = np.where(better, 2.0, 2.0 * growth)
@@ -233,45 +251,120 @@ class Descent:
                 damping, growth = damping[keep], growth[keep]
         return best, best_loss / n_rows
 
-    def _project(self, constants: Array) -> tuple[Array, Array, Array, Array]:
+    def _project(self, constants: Array, rounds: int = 0) -> tuple[Array, ...]:
         """Solve the affine constants, in place.
+
+        Parameters
+        ----------
+        constants : ndarray of shape (n_sets, n_constants)
+        rounds : int
+            Solutions of a robust loss, where they begin anew, from least squares.
 
         Returns
         -------
         loss : ndarray of shape (n_sets,)
-            Sum of squares; ``inf`` where the formula is undefined.
+            Sum of squares, or what a robust loss has in its place; ``inf`` where the formula is
+            undefined.
         residuals : ndarray of shape (n_sets, n_rows)
         slopes : ndarray of shape (n_sets, n_linear, n_rows)
             Derivatives by the affine constants.
         inverse : ndarray of shape (n_sets, n_linear, n_linear)
             Of their inner products.
+        root : ndarray of shape (n_sets, n_rows)
+            Of a robust loss: the roots of the weights that residuals and slopes have in them.
+        scale : ndarray of shape (n_sets,)
+            The same: what the loss changes by where each row does by the median residual.
         """
         n_sets = len(constants)
         residuals = self._bound.values(constants) - self._y
         if residuals.shape[0] != n_sets:
             residuals = np.repeat(residuals[None], n_sets, axis=0)
+        slopes = self._bound.derivatives(self.program.linear, self.program.above_linear, n_sets)
+        if self._kind.is_robust:
+            return self._reweighted(constants, residuals, slopes, rounds)
         if self._root is not None:
             residuals *= self._root
-        linear = self._linear
-        slopes = self._bound.derivatives(self.program.linear, self.program.above_linear, n_sets)
-        if not linear.size:
-            inverse = np.empty((n_sets, 0, 0))
-        else:
-            if self._root is not None:
-                slopes *= self._root
-            products, scale = _correlations(slopes)
-            products += self._ridge
-            inverse = 1.0 / products if linear.size == 1 else np.linalg.inv(products)
-            inverse /= scale[:, :, None] * scale[:, None, :]
-            change = -(inverse @ (slopes @ residuals[:, :, None]))
-            residuals += (change.transpose(0, 2, 1) @ slopes)[:, 0]
-            constants[:, linear] += change[:, :, 0]
+            slopes *= self._root
+        inverse = self._inverse(slopes)
+        self._solve_affine(constants, residuals, slopes, inverse)
         loss = np.einsum("ij,ij->i", residuals, residuals)
         loss = np.where(loss < np.inf, loss, np.inf)  # nan is not below
         return loss, residuals, slopes, inverse
 
-    def _curve(
+    def _inverse(self, slopes: Array) -> Array:
+        """Of the inner products of the affine constants' weighted slopes."""
+        n_linear = self._linear.size
+        if not n_linear:
+            return np.empty((len(slopes), 0, 0))
+        products, scale = _correlations(slopes)
+        products += self._ridge
+        inverse = 1.0 / products if n_linear == 1 else np.linalg.inv(products)
+        inverse /= scale[:, :, None] * scale[:, None, :]
+        return inverse
+
+    def _solve_affine(
         self, constants: Array, residuals: Array, slopes: Array, inverse: Array
+    ) -> None:
+        """Least squares for the affine constants; they and the residuals are changed in place."""
+        if self._linear.size:
+            change = -(inverse @ (slopes @ residuals[:, :, None]))
+            residuals += (change.transpose(0, 2, 1) @ slopes)[:, 0]
+            constants[:, self._linear] += change[:, :, 0]
+
+    def _reweighted(
+        self, constants: Array, residuals: Array, slopes: Array, rounds: int
+    ) -> tuple[Array, ...]:
+        """:meth:`_project` for a robust loss, from plain residuals and slopes.
+
+        A solution that does not lower the loss, by rounding, is given up.
+        """
+        root = np.ones_like(residuals)
+        if self._root is not None:
+            root *= self._root
+        if rounds:
+            weighted = slopes * root[:, None]
+            residuals *= root
+            self._solve_affine(constants, residuals, weighted, self._inverse(weighted))
+            residuals /= root
+        loss, root, scale = self._touching(residuals)
+        weighted = slopes * root[:, None]
+        inverse = self._inverse(weighted)
+        for _ in range((rounds or _FURTHER_ROUNDS) if self._linear.size else 0):
+            trial, moved = constants.copy(), residuals * root
+            self._solve_affine(trial, moved, weighted, inverse)
+            moved /= root
+            trial_loss, trial_root, scale = self._touching(moved)
+            better = trial_loss < loss
+            if not better.any():
+                break
+            fall = (loss - trial_loss)[better]
+            constants[better], residuals[better] = trial[better], moved[better]
+            loss = np.where(better, trial_loss, loss)
+            root = np.where(better[:, None], trial_root, root)
+            weighted = slopes * root[:, None]
+            inverse = self._inverse(weighted)
+            if (fall <= _SLOW * scale[better]).all():
+                break
+        return loss, residuals * root, weighted, inverse, root, scale
+
+    def _touching(self, residuals: Array) -> tuple[Array, Array, Array]:
+        """Loss, root and scale of :meth:`_project` for plain residuals (n_sets, n_rows)."""
+        n_rows = self._y.size
+        loss, factors, middle = self._kind.touching(residuals, self._weights)
+        root = np.sqrt(factors)
+        if self._root is not None:
+            root *= self._root
+        scale = n_rows * np.maximum(2.0 * np.sqrt(loss) * middle[:, 0], _ROUNDING * loss)
+        return np.where(loss < np.inf, n_rows * loss, np.inf), root, scale  # nan is not below
+
+    def _curve(
+        self,
+        constants: Array,
+        residuals: Array,
+        slopes: Array,
+        inverse: Array,
+        root: Array | None = None,
+        scale: Array | None = None,
     ) -> tuple[Array, Array, Array]:
         """Curvature with a diagonal of ones, gradient, and scale of the other constants.
 
@@ -281,7 +374,9 @@ class Descent:
         if program.linear:
             bound.values(constants, only_linear=True)
         own = bound.derivatives(program.nonlinear, program.above_nonlinear, len(constants))
-        if self._root is not None:
+        if root is not None:
+            own *= root[:, None]
+        elif self._root is not None:
             own *= self._root
         squares = np.einsum("kij,kij->ki", own, own)
         if not np.isfinite(squares).all():

@@ -48,7 +48,7 @@ class Edit(NamedTuple):
     complexity : int
         Of the formula together with what the promise assumes.
     loss : float
-        Promised mean squared error.
+        Promised loss; of a robust one, what squares that touch it at the parent give.
     parent : Expression
         The formula that is changed.
     place : int
@@ -121,11 +121,8 @@ class Editor:
 
     def __init__(self, table: Table, operators: frozenset[str], columns: Sequence[int]) -> None:
         X, y = table.X, table.y
-        self.columns, self.y = X.T, y
-        weight = np.ones_like(y) if table.weights is None else table.weights
-        self.weight = weight / weight.sum()
-        self.centred = y - self.weight @ y
-        self.spread = float(self.weight @ (self.centred * self.centred))
+        self.table, self.columns, self.y = table, X.T, y
+        self.weight, self.unit = _weights(table)
         self.operators = operators
         self.unary, self.binary = _allowed(1, operators), _allowed(2, operators)
         self.parts = small_parts(X, columns, operators)
@@ -163,13 +160,18 @@ class _Parent:
         bound = BoundProgram(program, editor.columns)
         values = np.broadcast_to(bound.values(np.array([expression.constants])), (1, len(editor.y)))
         self.residuals = editor.y - values[0]
-        self.loss = float(editor.weight @ (self.residuals**2))
+        self.weight, self.unit = editor.weight, editor.unit
+        if editor.table.loss_kind.is_robust:
+            self.weight, self.unit = _weights(editor.table.seen_with(self.residuals))
+        self.centred = editor.y - self.weight @ editor.y
+        self.spread = float(self.weight @ (self.centred * self.centred))
+        self.loss = float(self.weight @ (self.residuals**2))
         self.values = [
             np.broadcast_to(np.asarray(v, dtype=float).reshape(-1, v.shape[-1])[0], editor.y.shape)
             for v in bound.node_values
         ]
         slopes = bound.derivatives(range(program.n_constants), program.active, 1)[0]
-        root = np.sqrt(editor.weight)
+        root = np.sqrt(self.weight)
         slopes = np.where(np.isfinite(slopes), slopes, 0.0) * root
         self.basis = np.linalg.qr(slopes.T)[0] if len(slopes) else np.empty((len(root), 0))
         # What a fit of the formula's own constants would leave, to first order.
@@ -219,6 +221,7 @@ class _Parent:
         self, position: int, sizes: Array, losses: Array, piece: Callable[[int], Expression]
     ) -> Iterator[Edit]:
         """The pieces that promise enough in the place of a node."""
+        losses = losses * self.unit
         sizes = sizes + (len(self.symbols) - len(self.pieces[position].symbols))
         short = sizes < len(self.limits)
         chosen = np.flatnonzero(short & (losses < self.limits[np.where(short, sizes, 0)]))
@@ -253,7 +256,7 @@ class _Parent:
         if symbol != CONSTANT:
             for name, row in editor.unary.items():
                 put(_joined(name, self.pieces[position]), row.function(here))
-            mean = float(editor.weight @ here)
+            mean = float(self.weight @ here)
             put(Expression.number(mean), np.full_like(here, mean))
         if pieces:
             sizes = np.array([len(piece.symbols) for piece in pieces])
@@ -329,15 +332,21 @@ class _Parent:
             else:
                 values = function(self.values[a], values)
             position = upper
-        editor = self.editor
-        weight = editor.weight
-        plain = ((values - editor.y) ** 2) @ weight
+        weight = self.weight
+        plain = ((values - self.editor.y) ** 2) @ weight
         centred = values - (values @ weight)[:, None]
         spread = (centred * centred) @ weight
-        common = centred @ (editor.centred * weight)
-        losses = editor.spread - common * common / spread
+        common = centred @ (self.centred * weight)
+        losses = self.spread - common * common / spread
         losses = np.where(np.isfinite(losses), np.maximum(losses, 0.0), np.inf)
         return losses, np.where(np.isfinite(plain), plain, np.inf)
+
+
+def _weights(table: Table) -> tuple[Array, float]:
+    """Weights of squares with a sum of one, and what their mean is the loss in units of."""
+    weight = np.ones_like(table.y) if table.square_weights is None else table.square_weights
+    has_unit = weight is not table.weights and table.square_weights is not None
+    return weight / weight.sum(), float(weight.mean()) if has_unit else 1.0
 
 
 def _piece(pieces: list[tuple[int, Callable[[int], Expression]]], number: int) -> Expression:

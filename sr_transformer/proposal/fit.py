@@ -30,6 +30,7 @@ _TOGETHER = 64  # formulas that are compared with the same front
 _WRAPPER = 4  # symbols of an outer factor and offset
 _WORTH_REFINING = 4.0  # times the best loss of its size that a formula may have on a few rows
 _HOPELESS = 30.0  # the same, after a few steps: then a formula is given up
+_ROBUST_ROUNDS = 3  # of least squares on the way to a robust factor and offset
 _WORTH_RESCALING = 0.5  # share of the loss that factor and offset must leave at most
 
 
@@ -116,6 +117,15 @@ class Fitter:
         )
         return [Candidate(e, loss, source) for e, loss in fitted if np.isfinite(loss)]
 
+    def refit_best(self, pool: Pool, most: int) -> None:
+        """Fit the constants of the best of a pool again, in place."""
+        for candidate in pool.ladder(most):
+            if time.perf_counter() > self.deadline:
+                break
+            expression, loss = refine(candidate.expression, self.table, enough=self.table.exact)
+            if loss < candidate.loss:
+                pool.replace(candidate, Candidate(expression, loss, candidate.source))
+
     def _shared(self, work: Callable[[list], list], items: list) -> list:
         """Results of some work, shared among the processes."""
         n_processes = min(self._n_processes, max(1, len(items) // _PARALLEL_FROM))
@@ -195,14 +205,17 @@ def rescaled(expression: Expression, table: Table, bound: float) -> Expression |
     if expression.symbols[:3] == ("+", "*", "c") and expression.symbols[-1] == "c":
         return None  # it has both
     values = expression.evaluate(table.X)
-    y, weights = table.y, table.shares
-    with np.errstate(all="ignore"):
-        mean = weights @ values
-        weighted = weights * (values - mean)
-        factor = weighted @ y / (weighted @ values)
-        offset = table.mean - factor * mean
-        loss = table.mean_of_squares(factor * values + offset - y)
-    if not loss <= bound:
+    y = table.y
+    for _ in range(_ROBUST_ROUNDS if table.loss_kind.is_robust else 1):
+        weights = table.shares
+        with np.errstate(all="ignore"):
+            mean = weights @ values
+            weighted = weights * (values - mean)
+            factor = weighted @ y / (weighted @ values)
+            offset = table.mean - factor * mean
+            residuals = factor * values + offset - y
+        table = table.seen_with(residuals)
+    if not table.loss_of(residuals) <= bound:
         return None
     return Expression.unchecked(
         ("+", "*", "c", *expression.symbols, "c"),

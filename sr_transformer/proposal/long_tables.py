@@ -18,6 +18,8 @@ _BLOCK = 4000
 _STEPS = 2  # the start was fitted on a sample: the second step is far smaller than the first
 _SETTLED = 1e-6  # of the squared standard errors: a step that moves constants by less is none
 
+_ROBUST_STEPS = 6  # the same where each step has weights of its own
+
 
 def refitted_in_blocks(
     start: Expression, table: Table, deadline: float = np.inf
@@ -40,7 +42,7 @@ def refitted_in_blocks(
         Of all rows.
     """
     best, best_loss, step = start, np.inf, np.zeros(len(start.constants))
-    for number in range(_STEPS + 1):
+    for number in range((_ROBUST_STEPS if table.loss_kind.is_robust else _STEPS) + 1):
         trial = best.with_constants(np.array(best.constants) + step)
         loss, curvature, gradient = _normal_equations(trial, table)
         if not loss < best_loss:
@@ -61,21 +63,30 @@ def refitted_in_blocks(
     return best, best_loss
 
 
+def _residuals(expression: Expression, table: Table) -> Array:
+    n_rows = len(table.y)
+    blocks = (slice(first, first + _BLOCK) for first in range(0, n_rows, _BLOCK))
+    return np.concatenate([expression.evaluate(table.X[b]) - table.y[b] for b in blocks])
+
+
 def _normal_equations(expression: Expression, table: Table) -> tuple[float, Array, Array]:
-    """Weighted mean squared error, and the sums of which Gauss-Newton's step is made."""
+    """Loss, and the sums of which Gauss-Newton's step is made."""
     n = len(expression.constants)
     total = 0.0
     curvature, gradient = np.zeros((n, n)), np.zeros(n)
     n_rows = len(table.y)
     with np.errstate(all="ignore"):
+        if table.loss_kind.is_robust:
+            table = table.seen_with(_residuals(expression, table), soft=False)
+        all_weights = table.square_weights
         for first in range(0, n_rows, _BLOCK):
             block = slice(first, first + _BLOCK)
             values, slopes = expression.jacobian(table.X[block])
             residuals = values - table.y[block]
-            weighted = residuals if table.weights is None else residuals * table.weights[block]
+            weighted = residuals if all_weights is None else residuals * all_weights[block]
             total += float(weighted @ residuals)
-            if table.weights is not None:
-                curvature += slopes.T @ (slopes * table.weights[block, None])
+            if all_weights is not None:
+                curvature += slopes.T @ (slopes * all_weights[block, None])
             else:
                 curvature += slopes.T @ slopes
             gradient += slopes.T @ weighted

@@ -46,6 +46,8 @@ _STARTED_ANEW = 30  # best formulas that are fitted again where they are drawn a
 _CHECKED = 4  # formulas of those that explain the sample that are tried on all rows
 _REFITTED = 30  # best formulas that are fitted anew where the sample gets further rows
 _MOST_SAMPLES = 10
+_ROBUST_LOOKS = 2  # at a table whose loss is no mean of squares
+_ROBUST_FITTED = 60  # best formulas that are fitted under such a loss after each look
 _EMPTY_CHUNKS = 3  # without any new formula: there are no more
 
 
@@ -126,9 +128,9 @@ class Proposing:
         )  # fmt: skip
         self._seen: set[tuple[str, ...]] = set()
         self._repair = Repair(pool, self.fitter, self._seen, random_state)
-        # The mean, which is there whatever else fails.
-        mean = Expression(["c"], [self.fitter.table.mean])
-        pool.add(Candidate(mean, self.fitter.table.loss(mean), "constant"))
+        # The best constant, which is there whatever else fails.
+        constant = Expression(["c"], [self.fitter.table.centre])
+        pool.add(Candidate(constant, self.fitter.table.loss(constant), "constant"))
 
     def run(self) -> None:
         """Let all proposers write, until the table is explained or the time is over."""
@@ -139,8 +141,8 @@ class Proposing:
             return
         with self.clock.measure("closed-forms"):
             relevance = relevant_columns(
-                table.X, table.y, _RELEVANT_COLUMNS, self.random_state,
-                self._some_of_the_time(_RELEVANCE_SHARE) - time.perf_counter(),
+                table.X, table.tamed(pool.front[0].expression), _RELEVANT_COLUMNS,
+                self.random_state, self._some_of_the_time(_RELEVANCE_SHARE) - time.perf_counter(),
             )  # fmt: skip
             self.columns = self._repair.columns = relevance.columns
             self._write_closed_forms()
@@ -150,7 +152,8 @@ class Proposing:
                 self._write_closed_forms()
         self._seen.update(candidate.expression.symbols for candidate in pool.candidates)
         if TRANSFORMER in self.proposers:
-            self._draw(Bags(table.X, table.y, self.sampler, relevance, self.random_state))
+            y = table.tamed(pool.front[-1].expression)
+            self._draw(Bags(table.X, y, self.sampler, relevance, self.random_state))
         elif REPAIR in self.proposers:
             with self.clock.measure("repair"):
                 self._repair.go_on()
@@ -158,16 +161,28 @@ class Proposing:
                     self._repair.go_on()
 
     def _write_closed_forms(self) -> None:
+        """Closed forms, which are solved by least squares.
+
+        Of a robust loss these are reweighted ones, seen from the best formula so far: first from
+        the constant, then from what was found so. The best of each look are fitted under the loss.
+        """
+        fitter, pool = self.fitter, self.pool
+        is_robust = fitter.table.loss_kind.is_robust
         share = _CLOSED_SHARE if TRANSFORMER in self.proposers else 1.0
-        for candidate in closed_form_candidates(
-            self.fitter.table,
-            self.columns,
-            proposers=self.proposers,
-            operators=self.operators,
-            maxsize=self.maxsize,
-            deadline=self._some_of_the_time(share),
-        ):
-            self.pool.add(candidate)
+        for _ in range(_ROBUST_LOOKS if is_robust else 1):
+            best = pool.front[-1].expression
+            residuals = best.evaluate(fitter.table.X) - fitter.table.y
+            for candidate in closed_form_candidates(
+                fitter.table.seen_with(residuals),
+                self.columns,
+                proposers=self.proposers,
+                operators=self.operators,
+                maxsize=self.maxsize,
+                deadline=self._some_of_the_time(share),
+            ):
+                pool.add(candidate)
+            if is_robust:
+                fitter.refit_best(pool, _ROBUST_FITTED)
 
     def _sample_missed_rows(self) -> bool:
         """Take rows into the sample that the formulas which explain it miss, if all of them do.

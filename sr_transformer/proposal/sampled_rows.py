@@ -71,8 +71,8 @@ class SampledRows:
         SampledRows
             This one where one of the formulas misses no row of the whole table.
         """
-        if self.drawn is None:
-            return self
+        if self.drawn is None or self.whole.loss_kind.is_robust:
+            return self  # under a robust loss, rows that are missed are wrong
         whole, missed = self.whole, self.missed
         for formula in formulas:
             with np.errstate(all="ignore"):

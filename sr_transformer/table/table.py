@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from sr_transformer.expression import Expression
+from sr_transformer.table.loss import SQUARED, Loss
 from sr_transformer.table.scaling import Scaling, divided
 
 Array = np.ndarray
@@ -27,6 +28,8 @@ _MOST_DIGITS = 9
 _DIGIT_ROWS = 10_000
 _DIGIT_ERROR = 1e-9  # relative distance of a number from its decimals that is rounding
 
+_REACH = 5.0  # times the median residual, 3.4 standard deviations of normal noise
+
 # Largest power of ten of y whose square is still safely inside float64's range.
 _SAFE_EXPONENT = 100
 _LARGEST_SUM = 1e300  # of the squares of y: weights and many times the loss are finite, too
@@ -42,7 +45,7 @@ class Table:
         In column order, as formulas read columns.
     y : ndarray of shape (n_rows,)
     weights : ndarray of shape (n_rows,) or None
-        Weights of the squared errors, with a mean of one; ``None`` where all rows count the same.
+        Of the rows in the loss, with a mean of one; ``None`` where all rows count the same.
     exponent : int
         Losses are in units of ``10 ** (2 * exponent)``: those of a table and of its scaled copy
         are the same numbers.
@@ -50,6 +53,11 @@ class Table:
         How many equal rows were left out: there are so many more readings.
     units : tuple of int or None
         Powers of ten by which the columns were divided; ``None`` where they were not.
+    loss_kind : Loss
+        What the loss of a formula is.
+    emphasis : ndarray of shape (n_rows,) or None
+        Further factors of the weights for what is fitted by least squares, and of no loss: least
+        squares with them come near a robust loss.
     """
 
     X: Array
@@ -58,12 +66,16 @@ class Table:
     exponent: int = 0
     merged: int = 0
     units: tuple[int, ...] | None = None
+    loss_kind: Loss = SQUARED
+    emphasis: Array | None = None
 
     @classmethod
-    def of(cls, X: Array, y: Array, weights: Array | None = None) -> Table:
+    def of(
+        cls, X: Array, y: Array, weights: Array | None = None, loss_kind: Loss = SQUARED
+    ) -> Table:
         """Table of each different row once, in a fixed order, with the sum of its weights.
 
-        The squared error stays the same, and so repeating a row is the same as giving it weight,
+        The loss stays the same, and so repeating a row is the same as giving it weight,
         and the order of the rows does not matter. Very large tables stay as they are.
 
         Parameters
@@ -72,7 +84,19 @@ class Table:
         y : ndarray of shape (n_rows,)
         weights : ndarray of shape (n_rows,), optional
             Positive; only their ratios matter.
+        loss_kind : Loss
+
+        Raises
+        ------
+        ValueError
+            If a relative loss would divide by a y of 0.
         """
+        if loss_kind.name == "relative" and not y.all():
+            rows = np.flatnonzero(y == 0.0)
+            raise ValueError(
+                f"loss='relative' divides by y, and y is 0 in {len(rows)} of {len(y)} rows, the "
+                f"first of them row {rows[0]}: leave these rows out, or use another loss."
+            )
         if weights is not None:
             # By a power of two, which is exact: no sum of them overflows.
             weights = np.ldexp(weights, -int(np.frexp(weights.max())[1]))
@@ -85,16 +109,19 @@ class Table:
                 ones = np.ones(len(y)) if weights is None else weights
                 order, weights = order[first], np.add.reduceat(ones, first)
             X, y = X[order], y[order]
-        return cls(np.asfortranarray(X), y, _normalised(weights), merged=merged)
+        X = np.asfortranarray(X)
+        return cls(X, y, _normalised(weights), merged=merged, loss_kind=loss_kind)
 
     def rows(self, index: Array | slice) -> Table:
         """Some of the rows."""
         weights = None if self.weights is None else _normalised(self.weights[index])
+        emphasis = None if self.emphasis is None else self.emphasis[index]
         y = self.y[index]
         merged = round(self.merged * len(y) / len(self.y))
         return replace(
-            self, X=np.asfortranarray(self.X[index]), y=y, weights=weights, merged=merged
-        )
+            self, X=np.asfortranarray(self.X[index]), y=y, weights=weights, merged=merged,
+            emphasis=emphasis,
+        )  # fmt: skip
 
     def sample(self, most: int, random_state: np.random.RandomState) -> Table:
         """At most so many rows, drawn at random; the table itself where it has no more."""
@@ -126,31 +153,53 @@ class Table:
                 )
         return Table(
             scaling.scale_X(self.X), y, self.weights, merged=self.merged,
-            units=scaling.x_exponents,
+            units=scaling.x_exponents, loss_kind=self.loss_kind.scaled(scaling.y_exponent),
         )  # fmt: skip
 
     def in_units_of(self, exponent: int) -> Table:
-        """The same rows, with losses in units of ``10 ** (2 * exponent)``."""
-        return replace(self, exponent=exponent)
+        """The same rows, with losses in units of ``10 ** (2 * exponent)`` where they have units."""
+        return self if self.loss_kind.name == "relative" else replace(self, exponent=exponent)
+
+    def seen_with(self, residuals: Array, *, soft: bool = True) -> Table:
+        """The table on which least squares come near the loss, where residuals are such.
+
+        See :meth:`Loss.touching`.
+        """
+        if not self.loss_kind.is_robust:
+            return self
+        with np.errstate(all="ignore"):
+            _, emphasis, _ = self.loss_kind.touching(residuals, self.weights, soft=soft)
+        return replace(self, emphasis=emphasis)
+
+    def tamed(self, expression: Expression) -> Array:
+        """The target (n_rows,) for who judges by squares: with a robust loss, without outliers.
+
+        What lies further from a formula than most rows is pulled in (Huber's pseudo-observations).
+        """
+        if not self.loss_kind.is_robust:
+            return self.y
+        values = expression.evaluate(self.X)
+        residuals = self.y - values
+        reach = _REACH * np.median(np.abs(residuals))
+        return values + np.clip(residuals, -reach, reach)
 
     # --- the loss -----------------------------------------------------------------------------
     def loss(self, expression: Expression) -> float:
-        """Weighted mean squared error of a formula; ``inf`` where it is undefined on any row."""
+        """Loss of a formula, as a square; ``inf`` where it is undefined on any row."""
         with np.errstate(all="ignore"):
-            loss = self.mean_of_squares(expression.evaluate(self.X) - self.y)
+            loss = self.loss_of(expression.evaluate(self.X) - self.y)
         return loss if np.isfinite(loss) else np.inf
 
-    def mean_of_squares(self, values: Array) -> float:
-        """Weighted mean of the squares of values (n_rows,), in units of the losses."""
+    def loss_of(self, residuals: Array) -> float:
+        """Loss of residuals (n_rows,), in units of the losses."""
+        kind = self.loss_kind
         with np.errstate(all="ignore"):
+            if kind.name == "relative":
+                residuals = residuals / self.y
             if self._is_extreme:
-                values = divided(values, self.exponent)
-            squares = values * values
-            if self.weights is None:
-                mean = float(np.mean(squares))
-            else:
-                mean = float(self.weights @ squares) / len(squares)
-        return mean if self._is_extreme else mean * 10.0 ** (-2 * self.exponent)
+                residuals, kind = divided(residuals, self.exponent), kind.scaled(self.exponent)
+            loss = float(kind.mean(residuals, self.weights))
+        return loss if self._is_extreme else loss * 10.0 ** (-2 * self.exponent)
 
     @cached_property
     def _is_extreme(self) -> bool:
@@ -158,15 +207,23 @@ class Table:
         safe = 10.0**_SAFE_EXPONENT
         return abs(self.exponent) > _SAFE_EXPONENT or bool(np.abs(self.y).max() > safe)
 
+    def evidence(self, expression: Expression) -> float:
+        """What stands for the loss of a formula where formulas are chosen, or constants rounded.
+
+        It is the loss itself, but of a robust one; see :meth:`Loss.evidence`. ``inf`` where the
+        formula is undefined.
+        """
+        loss = self.loss(expression)
+        if not self.loss_kind.is_robust or not np.isfinite(loss):
+            return loss
+        residuals = divided(expression.evaluate(self.X) - self.y, self.exponent)
+        kind = self.loss_kind.scaled(self.exponent)
+        return min(loss, kind.evidence(residuals, self.weights, self.exact))
+
     @property
     def n_readings(self) -> float:
         """How many readings the rows stand for."""
         return float(len(self.y) + self.merged)
-
-    @cached_property
-    def root(self) -> Array:
-        """Square roots (n_rows,) of the weights."""
-        return np.ones(len(self.y)) if self.weights is None else np.sqrt(self.weights)
 
     @cached_property
     def resolution(self) -> float:
@@ -188,26 +245,64 @@ class Table:
     def rounding(self) -> float:
         """Loss of the law itself, in the mean, where y was rounded to its last decimal."""
         step = float(divided(np.array(self.resolution), self.exponent))
+        if self.loss_kind.name == "relative":
+            step *= math.sqrt(float(self.shares @ np.square(1.0 / self.y)))
         return step * step / 12.0
 
     @cached_property
+    def root(self) -> Array | None:
+        """Factors (n_rows,) of the residuals whose squares a fit by least squares adds up.
+
+        ``None`` where all rows count the same.
+        """
+        root = None if self.weights is None else np.sqrt(self.weights)
+        if self.emphasis is not None:
+            factors = np.sqrt(self.emphasis)
+            root = factors if root is None else root * factors
+        if self.loss_kind.name == "relative":
+            sizes = np.abs(self.y)
+            root = 1.0 / sizes if root is None else root / sizes
+        return root
+
+    @cached_property
+    def square_weights(self) -> Array | None:
+        """Weights (n_rows,) of the squares in a fit by least squares; see :attr:`root`."""
+        return np.square(self.root) if self._has_own_root else self.weights
+
+    @property
+    def _has_own_root(self) -> bool:
+        return self.emphasis is not None or self.loss_kind.name == "relative"
+
+    @cached_property
     def shares(self) -> Array:
-        """The weights (n_rows,) with a sum of one, equal ones too."""
-        weights = np.ones(len(self.y)) if self.weights is None else self.weights
-        return weights / len(self.y)
+        """The weights of the squares (n_rows,) with a sum of one, equal ones too."""
+        weights = self.square_weights
+        if weights is self.weights:
+            return (np.ones(len(self.y)) if weights is None else weights) / len(self.y)
+        return weights / weights.sum()
 
     @cached_property
     def mean(self) -> float:
-        """Weighted mean of y: the best constant."""
+        """The constant that least squares give."""
+        weights = self.weights
+        if self._has_own_root:
+            weights = np.square(self.root / self.root.max())  # of any y, none of their sums is 0
         if not self._is_extreme:
-            return float(np.average(self.y, weights=self.weights))
-        mean = np.average(divided(self.y, self.exponent), weights=self.weights)
+            return float(np.average(self.y, weights=weights))
+        mean = np.average(divided(self.y, self.exponent), weights=weights)
         return float(divided(mean, -self.exponent))
+
+    @cached_property
+    def centre(self) -> float:
+        """The best constant."""
+        if self.loss_kind.is_robust:
+            return self.loss_kind.centre(self.y, self.weights)
+        return self.mean
 
     @cached_property
     def variance(self) -> float:
         """Loss of the best constant."""
-        return self.mean_of_squares(self.y - self.mean)
+        return self.loss_of(self.y - self.centre)
 
     @cached_property
     def exact(self) -> float:
@@ -216,14 +311,15 @@ class Table:
         The spread of y is that of most rows, its median absolute deviation: where y runs over many
         decades, a few rows have all of the variance, and what is nothing to them is not to others.
         """
-        spread = float(np.median(np.abs(self.y - np.median(self.y))))
-        unit = self.variance
-        if spread > 0.0:
-            spread = float(divided(np.float64(spread), self.exponent))
-            unit = spread * spread
+        deviations = np.abs(self.y - np.median(self.y))
+        if self.loss_kind.name == "relative":
+            spread = float(np.median(deviations / np.abs(self.y)))
+        else:
+            spread = float(divided(np.median(deviations), self.exponent))
+        unit = spread**2 if spread > 0.0 else self.variance
         return max(
             _EXPLAINED * unit,
-            _ROUNDING * self.mean_of_squares(self.y),
+            _ROUNDING * self.loss_of(self.y),
             _ROUNDING_OF_CONSTANTS * self.variance,
         )
 

@@ -27,6 +27,7 @@ from typing import IO, Any
 
 from sr_transformer.engines.base import KEYBOARD, SearchResult, SearchTask, describe
 from sr_transformer.expression import Expression
+from sr_transformer.table.loss import Loss
 
 # Versions whose Python classes, node names and warm start were tried; 0.7 renames them.
 _VERSIONS = re.compile(r"0\.6\.([2-9]|\d\d)")
@@ -65,6 +66,8 @@ class OperonEngine:
     scaled = True
     operators: frozenset[str] | None = None
     maxsize: int | None = None
+    loss: Loss | None = None
+    is_judge = False
 
     def unusable_reason(self) -> str | None:
         """Why Operon cannot run here and what helps; ``None`` where it can."""

@@ -32,7 +32,11 @@ from sr_transformer.expression import Expression
 Array = np.ndarray
 
 POPULATION = 1000
-_OBJECTIVES = ("r2", "length")
+# Of squared losses and of robust ones. Both are taken with the best factor and offset.
+_OBJECTIVES = {False: ("r2", "length"), True: ("mae", "length")}
+# Operon has a row of a relative loss several times; the weights of rows run over twice as many
+# decades as y, and a few would be all that it has.
+_MOST_RELATIVE_WEIGHT = 4.0  # times the median one, or one over it
 _LOCAL_ITERATIONS = 5  # Levenberg-Marquardt steps for the constants of each new individual
 _NODES_A_SYMBOL = 2 / 3
 _SMALLEST_LENGTH = 3  # one operator, or Operon has nothing to make trees of
@@ -58,7 +62,7 @@ def settings(task: SearchTask, starts: Sequence[Expression] = ()) -> dict[str, A
     lengths = [len(to_nodes(start, _any_hashes(task))) for start in starts]
     return {
         "allowed_symbols": allowed_symbols(task.operators),
-        "objectives": list(_OBJECTIVES),
+        "objectives": list(_OBJECTIVES[task.loss.is_robust]),
         "max_length": max([shortest, *lengths]),
         "max_depth": max([_SMALLEST_DEPTH, *(start.depth for start in starts)]),
         "population_size": POPULATION,
@@ -85,7 +89,11 @@ def training_rows(task: SearchTask) -> Array:
         return np.sort(rng.choice(n_rows, _MOST_ROWS, replace=False))
     # Four for a row of mean weight: each weight is right to an eighth of the mean.
     n_drawn = min(4 * n_rows, _MOST_ROWS)
-    ends = np.cumsum(task.weights) / np.sum(task.weights) * n_drawn
+    weights = task.weights
+    if task.loss.name == "relative":
+        middle = np.median(weights)
+        weights = np.clip(weights, middle / _MOST_RELATIVE_WEIGHT, middle * _MOST_RELATIVE_WEIGHT)
+    ends = np.cumsum(weights) / np.sum(weights) * n_drawn
     return np.repeat(np.arange(n_rows), np.diff(np.round(ends), prepend=0.0).astype(int))
 
 
@@ -141,7 +149,7 @@ def individuals(starts: Iterable[Expression], hashes: Sequence[int]) -> list[Any
     """Members of Operon's population."""
     made = []
     for start in starts:
-        made.append(pyoperon.Individual(len(_OBJECTIVES)))
+        made.append(pyoperon.Individual(len(_OBJECTIVES[False])))
         made[-1].Genotype = pyoperon.Tree(to_nodes(start, hashes)).UpdateNodes()
     return made
 
@@ -161,7 +169,8 @@ def search(task: SearchTask, report: Callable[[SearchResult], None]) -> None:
             f"{' '.join(NODE_NAMES)}."
         )
     rows = training_rows(task)
-    X, y = task.X[rows], task.y[rows]
+    # Operon's constants are fitted by squares, whatever its objective is.
+    X, y = task.X[rows], (task.y if task.tamed_y is None else task.tamed_y)[rows]
     if np.ptp(y) == 0.0:
         return  # the share of a variance of zero is undefined
     first, refused = starts(task, X)

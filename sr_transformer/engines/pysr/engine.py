@@ -13,18 +13,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sr_transformer.engines.base import KEYBOARD, SearchResult, SearchTask, describe
+from sr_transformer.engines.pysr.custom import language_of
 from sr_transformer.engines.pysr.settings import (
     ABSOLUTE_SETTINGS,
-    LOSS_SETTINGS,
     custom_functions,
     guess_rules,
     is_set,
     known_operators,
+    own_loss,
     own_settings,
     prepared_clone,
     refuse_other_searches,
@@ -33,6 +34,8 @@ from sr_transformer.engines.pysr.watchdog import watchdog
 from sr_transformer.errors import ExpressionError
 from sr_transformer.expression import Expression
 from sr_transformer.expression.guess import pysr_names, refusal, written_guesses
+from sr_transformer.expression.language import ARITHMETIC, Language
+from sr_transformer.table.loss import Loss
 
 Array = np.ndarray
 
@@ -145,11 +148,14 @@ class PySREngine:
         self.scaled = True
         self.operators: frozenset[str] | None = None
         self.maxsize: int | None = None
+        self.loss: Loss | None = None
+        self.is_judge = False
         if regressor is not None and self.unusable_reason() is None:
             refuse_other_searches(regressor)
             self.scaled = not any(is_set(regressor, name) for name in ABSOLUTE_SETTINGS)
             self.operators = known_operators(regressor)
             self.maxsize = int(regressor.maxsize)
+            self.loss, self.is_judge = own_loss(regressor)
 
     def unusable_reason(self) -> str | None:
         """Why PySR cannot run here and what helps; ``None`` where it can."""
@@ -189,11 +195,19 @@ class PySREngine:
         compiling = 0.0
         if interruption is None and task.timeout_in_seconds is not None:
             compiling = max(monotonic() - begun - task.timeout_in_seconds, 0.0)
-        front, n_unreadable = _front(model, names)
+        front = read_front(model, names)
+        rows = {place: row for place, row in enumerate(front) if row is not None}
+        n_unreadable = len(front) - len(rows)
         if task.X_units is not None or task.y_units is not None:
-            front = [row for row in front if not _breaks_units(*row, model, task)]
+            rows = {
+                place: row for place, row in rows.items() if not _breaks_units(row, model, task)
+            }
+        selected = _selected(model)
         return SearchResult(
-            expressions=[expression for expression, _ in front],
+            expressions=[row.expression for row in rows.values()],
+            losses=[row.loss for row in rows.values()],
+            scores=[row.score for row in rows.values()],
+            selected=list(rows).index(selected) if selected in rows else None,
             fitted=model,
             n_unreadable=n_unreadable,
             interruption=interruption,
@@ -275,32 +289,59 @@ def _selected_columns(model: Any, task: SearchTask) -> tuple[int, ...] | None:
     return tuple(np.flatnonzero(kept).tolist())
 
 
-def _front(model: Any, names: Sequence[str]) -> tuple[list[tuple[Expression, float]], int]:
-    """Formulas and losses of a fitted, or interrupted, regressor's front.
+class FrontRow(NamedTuple):
+    """A formula of PySR's front, with PySR's loss and score."""
 
-    Also how many there are that cannot be read, as custom operators are unknown here.
+    expression: Expression
+    loss: float
+    score: float
+
+
+def read_front(model: Any, names: Sequence[str]) -> list[FrontRow | None]:
+    """The front of a fitted, or interrupted, regressor; ``None`` for what cannot be read.
+
+    Formulas with the user's own operators are of a language that has those.
     """
     frame = getattr(model, "equations_", None)
     if frame is None:
         contents = getattr(model, "equation_file_contents_", None)
         frame = contents[0] if contents else {"equation": [], "loss": []}
-    front = []
-    for text, loss in zip(frame["equation"], frame["loss"], strict=True):
-        with suppress(ExpressionError):
-            front.append((Expression.parse(str(text), names), float(loss)))
-    return front, len(frame["equation"]) - len(front)
+    scores = frame["score"] if "score" in frame else np.zeros(len(frame["equation"]))
+    own: Language | None = None
+    front: list[FrontRow | None] = []
+    for text, loss, score in zip(frame["equation"], frame["loss"], scores, strict=True):
+        expression = _read(str(text), names, ARITHMETIC)
+        if expression is None:
+            own = own or language_of(model)
+            expression = _read(str(text), names, own)
+        row = None if expression is None else FrontRow(expression, float(loss), float(score))
+        front.append(row)
+    return front
 
 
-def _breaks_units(expression: Expression, loss: float, model: Any, task: SearchTask) -> bool:
+def _read(text: str, names: Sequence[str], language: Language) -> Expression | None:
+    with suppress(ExpressionError):
+        return Expression.parse(text, names, language)
+    return None
+
+
+def _selected(model: Any) -> int | None:
+    """The row of its front that PySR would choose."""
+    with suppress(Exception):  # where it was interrupted there may be nothing to choose among
+        label = model.get_best().name
+        return list(model.equations_.index).index(label)
+    return None
+
+
+def _breaks_units(row: FrontRow, model: Any, task: SearchTask) -> bool:
     """Whether PySR found a formula to break the units of the table.
 
     It says so by a penalty on the loss, which is lost when the constants are fitted again.
     """
-    settings = model.get_params(deep=False)
-    if any(settings.get(name) is not None for name in LOSS_SETTINGS):
+    if own_loss(model)[1]:
         return False  # the penalty cannot be told from such a loss
-    penalty = settings["dimensional_constraint_penalty"]
+    penalty = model.dimensional_constraint_penalty
     with np.errstate(all="ignore"):
-        residuals = expression.evaluate(task.X) - task.y
-        plain = np.average(residuals * residuals, weights=task.weights)
-    return bool(loss - plain > (_PENALTY if penalty is None else penalty) / 2)
+        residuals = row.expression.evaluate(task.X) - task.y
+        plain = task.loss.shown(float(task.loss.mean(residuals, task.weights)))
+    return bool(row.loss - plain > (_PENALTY if penalty is None else penalty) / 2)

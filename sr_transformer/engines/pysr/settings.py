@@ -9,6 +9,7 @@ from typing import Any
 from sr_transformer.engines.base import SearchTask
 from sr_transformer.expression.guess import GuessRules
 from sr_transformer.expression.language import ARITHMETIC
+from sr_transformer.table.loss import LOSSES, SQUARED, Loss
 
 # At PySR's own .001 most guesses never enter a population within a short search. Measured with the
 # real engine on eight laws, 25 s each, near misses as guesses: 8 of 8 solved at .05, 5 at .001. A
@@ -40,6 +41,45 @@ GUESS_SETTINGS = (
 )  # fmt: skip
 
 
+# Losses of Julia's LossFunctions and functions of prediction and target that are known here.
+_KNOWN_LOSSES = (
+    (re.compile(r"(L2DistLoss|LPDistLoss\{2(\.0)?\})\(\)"), SQUARED),
+    (re.compile(r"(L1DistLoss|LPDistLoss\{1(\.0)?\})\(\)"), LOSSES["absolute"]),
+    (re.compile(r"\w+\((\w+),(\w+)\)=abs\((\1-\2|\2-\1)\)"), LOSSES["absolute"]),
+    (re.compile(r"\w+\((\w+),(\w+)\)=abs2\((\1-\2|\2-\1)\)"), SQUARED),
+    (re.compile(r"\w+\((\w+),(\w+)\)=\((\1-\2|\2-\1)\)\^2"), SQUARED),
+)
+_HUBER = re.compile(r"HuberLoss\((?P<threshold>[0-9.]+(?:[eE][-+]?[0-9]+)?)\)")
+
+
+def own_loss(regressor: Any) -> tuple[Loss | None, bool]:
+    """The loss of a user's regressor, ``None`` where it sets none that can be computed here.
+
+    Also whether it sets one that cannot.
+    """
+    if any(is_set(regressor, name) for name in LOSS_SETTINGS[1:]):
+        return None, True
+    if not is_set(regressor, LOSS_SETTINGS[0]):
+        return None, False
+    text = re.sub(r"\s", "", str(regressor.elementwise_loss)).removeprefix("LossFunctions.")
+    for pattern, loss in _KNOWN_LOSSES:
+        if pattern.fullmatch(text):
+            return loss, False
+    huber = _HUBER.fullmatch(text)
+    if huber is None:
+        return None, True
+    return Loss("huber", float(huber["threshold"])), False
+
+
+def _loss_settings(task: SearchTask) -> dict[str, Any]:
+    """What tells PySR the loss of a task; its own is that of squares."""
+    if not task.loss.is_robust:
+        return {}
+    if task.loss.threshold is None:
+        return {"elementwise_loss": "L1DistLoss()"}
+    return {"elementwise_loss": f"HuberLoss({task.loss.threshold!r})"}
+
+
 def own_settings(task: SearchTask) -> dict[str, Any]:
     """Keywords of the ``PySRRegressor`` that is built for a task, but for its guesses."""
     enabled = [entry for entry in ARITHMETIC.arity.items() if entry[0] in task.operators]
@@ -54,6 +94,7 @@ def own_settings(task: SearchTask) -> dict[str, Any]:
         "temp_equation_file": True,
         "input_stream": "devnull",
     }
+    settings |= _loss_settings(task)
     if task.timeout_in_seconds is not None:
         settings["niterations"] = _UNLIMITED
     if "^" in task.operators:
@@ -73,6 +114,8 @@ def prepared_clone(regressor: Any, task: SearchTask) -> Any:
 
     model = clone(regressor)
     changes: dict[str, Any] = {}
+    if not any(is_set(model, name) for name in LOSS_SETTINGS):
+        changes |= _loss_settings(task)
     if not is_set(model, "fraction_replaced_guesses"):
         changes["fraction_replaced_guesses"] = FRACTION_REPLACED_GUESSES
     if task.timeout_in_seconds is not None:
@@ -114,7 +157,7 @@ def refuse_other_searches(regressor: Any) -> None:
         )
 
 
-def _operators_by_arity(regressor: Any) -> dict[int, list[str]]:
+def operators_by_arity(regressor: Any) -> dict[int, list[str]]:
     """Operators of a regressor as it was given them, custom ones included."""
     if regressor.operators is not None:
         return regressor.operators
@@ -126,14 +169,14 @@ def _operators_by_arity(regressor: Any) -> dict[int, list[str]]:
 
 
 def _all_operators(regressor: Any) -> list[str]:
-    return [name for names in _operators_by_arity(regressor).values() for name in names]
+    return [name for names in operators_by_arity(regressor).values() for name in names]
 
 
 def known_operators(regressor: Any) -> frozenset[str]:
     """Operators of a user's regressor that are known here; its custom ones are left to PySR."""
     return frozenset(
         name
-        for arity, names in _operators_by_arity(regressor).items()
+        for arity, names in operators_by_arity(regressor).items()
         for name in names
         if ARITHMETIC.arity.get(name) == arity
     )

@@ -55,7 +55,7 @@ class Bench:
         self.varying = linear_columns(self.X, self.y)
         self.columns = [i for i in columns[:_MOST_COLUMNS] if np.ptp(self.X[:, i]) > 0]
         self.operators, self._maxsize = operators, maxsize
-        self.root = np.ones(len(self.y)) if table.weights is None else np.sqrt(table.weights)
+        self.root = np.ones(len(self.y)) if table.root is None else table.root
         self._promising = _WORTH_REFITTING * table.variance
         # As many terms as rows would fit anything exactly.
         self.most_terms = max(1, min(_MOST_TERMS, (maxsize + 1) // 2, (len(self.y) - 1) // 2))
