@@ -150,8 +150,6 @@ class Outcome:
     interrupted: bool
 
 
-# What overflows or is undefined on some row is left out by its value; NumPy need not warn of it.
-@np.errstate(all="ignore")
 def run(
     task: Task,
     settings: Settings,
@@ -194,6 +192,19 @@ def run(
     SearchInterruptedWarning
         If Ctrl-C ended it before its time, or the engine failed; what was found is returned.
     """
+    # What overflows or is undefined on some row is left out by its value: NumPy need not warn.
+    with np.errstate(all="ignore"):
+        return _run(task, settings, sampler, engine, clock, not_run)
+
+
+def _run(
+    task: Task,
+    settings: Settings,
+    sampler: Sampler | None,
+    engine: SearchEngine | None,
+    clock: Clock,
+    not_run: str | None,
+) -> Outcome:
     longest: int | None = task.maxsize
     if engine is not None and engine.loss is not None:
         task = replace(task, table=replace(task.table, loss_kind=engine.loss))

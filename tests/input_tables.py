@@ -323,7 +323,7 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], str]] = {
 DEAR = {"n_candidates": ("511", "512", "2**32"), "search": ("auto",)}  # allowed, but not quick
 
 UNITS: dict[str, tuple[dict, str]] = {
-    "a str": ({"X_units": "m"}, "X_units is the string 'm'; give a list|X_units is 'm'"),
+    "a str": ({"X_units": "m"}, "X_units is 'm'; X has 2 columns: give a unit"),
     "a number": ({"X_units": 3}, "X_units is 3; give a list of names"),
     "too few": ({"X_units": ["m"]}, "X has 2 columns: give a unit of each"),
     "too many": ({"X_units": ["m"] * 3}, "X has 2 columns: give a unit of each"),

@@ -158,7 +158,7 @@ def _floats(values: Any, label: str) -> Array:
 
 def _as_float64(array: Array) -> Array:
     with np.errstate(over="ignore"):  # of a wider type: found as an infinity
-        return array.astype(np.float64)
+        return array.astype(np.float64, copy=False)
 
 
 def _number(value: Any, label: str, row: int) -> float:

@@ -192,8 +192,8 @@ def check_units(
     """Raise ValueError for units that do not fit the table, or that nothing here understands."""
     n_outputs = 1 if y.ndim == 1 else y.shape[1]
     for name, units, n in (("X_units", X_units, X.shape[1]), ("y_units", y_units, n_outputs)):
-        alone = name == "y_units" and isinstance(units, str)
-        if units is None or (alone and n == 1):
+        alone = isinstance(units, str)
+        if units is None or (alone and name == "y_units" and n == 1):
             continue
         if alone or len(check_names(name, units, "m")) != n:
             raise ValueError(
