@@ -364,7 +364,7 @@ def benchmark_limits(
                     f"{fit.cpu_seconds:.2f}", f"{fit.distance:.1f}",
                 )  # fmt: skip
         output_console().print(shown)
-        print(f"{late} fits took more than 10 % and 0.3 s longer than their limit")
+        print(f"fits that took more than 10 % and 0.3 s longer than their limit: {late}")
 
 
 # --- the pieces ---------------------------------------------------------------------------------

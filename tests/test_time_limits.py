@@ -149,8 +149,8 @@ def test_no_forest_is_begun_after_the_time(monkeypatch, ticks):
     relevant_columns(X, y, 10, np.random.RandomState(0), 0.5)
     assert len(grown) == 1
     grown.clear()
-    relevant_columns(X, y, 10, np.random.RandomState(0), 1e6)
-    assert len(grown) > 1
+    relevant_columns(X, y, 10, np.random.RandomState(0), np.inf)
+    assert len(grown) == 6  # however slow the machine is
 
 
 def test_a_sum_is_sought_among_a_bounded_number_of_columns():

@@ -78,11 +78,13 @@ def relevant_columns(
     seconds : float
         About how long it may take: numbers of rows, of pairs of columns and of trees follow from
         it, and no forest is begun after it. The least is one pass over 100 rows, and one forest.
+        Without a limit the sizes are those of 5 s.
     """
     if X.shape[1] <= n_columns:
         every = tuple(range(X.shape[1]))
         return Relevance(every, every)
-    began = time.perf_counter()
+    # Without a limit nothing may depend on how busy the machine is: one seed, one result.
+    deadline = time.perf_counter() + seconds
     seconds = min(seconds, _SECONDS)
     most_rows = _RANKING * seconds * _NUMBERS / min(X.shape[1], _MOST_RANKED)
     n_rows = int(np.clip(most_rows, _FEWEST_ROWS, _ROWS))
@@ -98,9 +100,8 @@ def relevant_columns(
         columns = tuple(map(int, passed[:n_columns]))
         return Relevance(columns, columns)
     passed = np.sort(passed)
-    trees_until = began + (_RANKING + _PAIRING + _GROWING) * seconds
     ranked, n_certain = _important(
-        X[:, passed], y, n_columns, random_state, _GROWING * seconds, trees_until
+        X[:, passed], y, n_columns, random_state, _GROWING * seconds, deadline
     )
     columns = tuple(int(passed[i]) for i in ranked)
     return Relevance(columns, columns[:n_certain])
