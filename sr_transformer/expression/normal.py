@@ -202,7 +202,10 @@ def _spread(node: Node) -> Node:
     """Products with one plain sum as a factor become sums, and so do the squares in a sum."""
     while True:
         if node.kind == "*":
-            expanded = expanded_term(node, 1.0, squares=False)
+            alone = len(node.body) == 1
+            expanded = None
+            if alone or _shares_a_base(node):
+                expanded = expanded_term(node, 1.0, squares=False)
             if expanded is None:
                 return node
             node = add(expanded)
@@ -217,6 +220,20 @@ def _spread(node: Node) -> Node:
                 break
         else:
             return node
+
+
+def _shares_a_base(product: Node) -> bool:
+    """Whether a term of a sum in a product has a base that is a factor of the product too.
+
+    Else spreading the product out and putting it together again would change nothing.
+    """
+    outside = {base.full for base, _ in product.body}
+    for base, _ in product.body:
+        for term, _ in base.body if base.kind == "+" else ():
+            inside = term.body if term.kind == "*" else ((term, 1.0),)
+            if any(part.full in outside for part, _ in inside):
+                return True
+    return False
 
 
 def expanded_term(term: Node, c: float, *, squares: bool) -> list[Term] | None:
