@@ -194,7 +194,7 @@ def run(
     """
     # What overflows or is undefined on some row is left out by its value: NumPy need not warn.
     with np.errstate(all="ignore"):
-        return _run(task, settings, sampler, engine, clock, not_run)
+        return _run(task, settings, sampler, engine, clock, not_run, keep_found)
 
 
 def _run(
@@ -204,6 +204,7 @@ def _run(
     engine: SearchEngine | None,
     clock: Clock,
     not_run: str | None,
+    keep_found: bool,
 ) -> Outcome:
     longest: int | None = task.maxsize
     if engine is not None and engine.loss is not None:
