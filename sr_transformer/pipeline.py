@@ -286,7 +286,9 @@ def _run(
         report = SeedingReport(engine=None, not_run=KEYBOARD)
 
     finishing_time = clock
-    if report.engine is not None and report.not_run is None:
+    if keyboard.interrupted:
+        finishing_time = clock.part(0.0).lasting(_SECONDS_AFTER_INTERRUPT)
+    elif report.engine is not None and report.not_run is None:
         finishing_time = clock.lasting(_AFTER_SEARCH)
 
     def finished(*, simplify: bool) -> Outcome:

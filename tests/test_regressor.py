@@ -235,15 +235,23 @@ def test_weight_is_repetition_and_weight_zero_is_absence(quick, product_table):
     weights = np.random.default_rng(3).integers(0, 4, len(y))
     weighted = quick().fit(X, y, sample_weight=weights)
     repeated = quick().fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
-    # The same sums of squares, of which repeated rows are more readings and weights are not.
-    bests = [min(c.loss for c in m.hall_of_fame_.candidates) for m in (weighted, repeated)]
-    assert bests[0] == pytest.approx(bests[1], rel=1e-9)
-    assert repeated.hall_of_fame_.evidence.sample.n_rows == weights.sum()
-    assert weighted.hall_of_fame_.evidence.sample.n_rows == np.count_nonzero(weights)
+    pd.testing.assert_frame_equal(weighted.equations_, repeated.equations_, check_exact=True)
     doubled = quick().fit(X, y, sample_weight=np.full(len(y), 2.0))
     pd.testing.assert_frame_equal(
         doubled.equations_, quick().fit(X, y).equations_, check_exact=True
     )
+
+
+def test_whole_numbers_count_readings_and_other_weights_are_precisions(quick, product_table):
+    X, y = product_table
+    weights = np.random.default_rng(3).integers(0, 4, len(y))
+    counted = quick().fit(X, y, sample_weight=weights)
+    precise = quick().fit(X, y, sample_weight=weights.astype(float))
+    assert counted.hall_of_fame_.evidence.sample.n_rows == weights.sum()
+    assert precise.hall_of_fame_.evidence.sample.n_rows == np.count_nonzero(weights)
+    for model in (counted, precise):
+        best = min(candidate.loss for candidate in model.hall_of_fame_.candidates)
+        assert best == pytest.approx(0.0, abs=1e-20)
 
 
 def test_formulas_keep_to_the_operators_and_maxsize(quick, product_table):

@@ -285,6 +285,11 @@ def check_y(y: Any, X: Array) -> Array:
     return y
 
 
+def are_counts(sample_weight: Any) -> bool:
+    """Whether weights are of a type of whole numbers: how often each row was read."""
+    return np.asarray(sample_weight).dtype.kind in "iub"
+
+
 def check_weights(sample_weight: Any, X: Array) -> Array:
     """Finite float64 weights (n_rows,) of the rows of X, none below 0."""
     weights = numbers_of(sample_weight, "sample_weight", (1,), _WEIGHTS)

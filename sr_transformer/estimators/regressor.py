@@ -15,6 +15,7 @@ from sr_transformer.engines.base import KEYBOARD
 from sr_transformer.engines.choose import resolve_engine
 from sr_transformer.estimators.callers import is_one_of_many
 from sr_transformer.estimators.checks import (
+    are_counts,
     check_parameters,
     check_table,
     check_units,
@@ -194,8 +195,10 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
         y : array-like of shape (n_rows,) or (n_rows, n_outputs)
             Finite numbers. The time limit is shared by the outputs.
         sample_weight : array-like of shape (n_rows,), optional
-            Weights of the rows in the loss; none is negative. A row of weight 0 is left out, and a
-            whole weight means as much as repeating the row.
+            Weights of the rows in the loss; none is negative, and a row of weight 0 is left out.
+            Those of a type of whole numbers say how often each row was read, which means as much
+            as repeating it. Others say how precise each reading is, in any unit, such as 1 over the
+            square of its error: they do not change how many readings there are.
         X_units : sequence of str, optional
             The unit of each column, as in ``PySRRegressor.fit``. Only PySR knows units. It then
             searches the table as it is, and its formulas are the answer: those of the Transformer,
@@ -264,7 +267,7 @@ class SymbolicTransformerRegressor(FittedFormulas, MultiOutputMixin, RegressorMi
                 if several:
                     clock.say(f"output {output} of {len(targets)}")
                 task = Task(
-                    table=Table.of(X, target, weights, loss),
+                    table=Table.of(X, target, weights, loss, counts=are_counts(sample_weight)),
                     operators=checked["operators"],
                     maxsize=checked["maxsize"],
                     variable_names=names,

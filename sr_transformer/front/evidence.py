@@ -108,6 +108,19 @@ class Evidence:
             self._lengths[expression] = self._length(candidate)
         return self._lengths[expression]
 
+    def loss(self, candidate: Candidate) -> float:
+        """What stands for the loss of a formula where formulas are compared.
+
+        Gross outliers make up nearly all of a robust loss; see
+        :meth:`Table.evidence <sr_transformer.table.table.Table.evidence>`.
+        """
+        if not self._is_robust:
+            return candidate.loss
+        expression = candidate.expression
+        if expression not in self._robust:
+            self._robust[expression] = self._table.evidence(expression)
+        return self._robust[expression]
+
     def believed(self, candidates: Iterable[Candidate]) -> Candidate | None:
         """The formula of the shortest description; ``None`` where none has a finite one."""
         ranked = sorted(
@@ -124,15 +137,9 @@ class Evidence:
         return best
 
     def _text_length(self, candidate: Candidate) -> float:
-        expression, loss = candidate.expression, candidate.loss
-        if len(expression.constants) >= self.n_rows:
+        if len(candidate.expression.constants) >= self.n_rows:
             return math.inf
-        if self._is_robust:
-            # Gross outliers make up nearly all of such a loss.
-            if expression not in self._robust:
-                self._robust[expression] = self._table.evidence(expression)
-            loss = self._robust[expression]
-        return description_length(expression, loss, self.sample)
+        return description_length(candidate.expression, self.loss(candidate), self.sample)
 
     def _length(self, candidate: Candidate) -> float:
         expression = candidate.expression

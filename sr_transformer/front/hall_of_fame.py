@@ -89,17 +89,18 @@ class HallOfFame(Pool):
     def front(self) -> list[Candidate]:
         """The formulas that are shown, simplest first: none matches or beats a longer one."""
         if self._front is None:
-            self._front = pareto(self._rivals_settled(), self.loss_floor)
+            if self.evidence is None:
+                self._front = pareto(self.candidates, self.loss_floor)
+            else:
+                settled = self._rivals_settled(self.evidence) or self.candidates
+                self._front = pareto(settled, self.loss_floor, self.evidence.loss)
         return self._front
 
-    def _rivals_settled(self) -> list[Candidate]:
-        """Of each complexity the formula that is believed; all where there is no evidence."""
-        candidates = self.candidates
-        if self.evidence is None:
-            return candidates
-        groups = (list(group) for _, group in groupby(candidates, lambda c: c.complexity))
-        believed = [self.evidence.believed(group) for group in groups]
-        return [c for c in believed if c is not None] or candidates
+    def _rivals_settled(self, evidence: Evidence) -> list[Candidate]:
+        """Of each complexity the formula that is believed."""
+        groups = (list(group) for _, group in groupby(self.candidates, lambda c: c.complexity))
+        believed = (evidence.believed(group) for group in groups)
+        return [c for c in believed if c is not None]
 
     @property
     def scores(self) -> list[float]:

@@ -8,38 +8,42 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from itertools import product
 
 from sr_transformer.expression import Expression
 from sr_transformer.expression.language import CONSTANT
 
 CURVES = {
     "line": ("2.5 * x0 + 1.3",),
-    "parabola": ("2.5 * x0 ^ 2.0 + 1.3 * x0 + 0.7",),
-    "reciprocal with offset": ("2.5 / x0 + 1.3",),
+    "parabola": ("2.5 * x0 ^ 2.0 + 1.3 * x0 + 0.7", "2.5 * (x0 + 1.3) ^ 2.0 + 0.7"),
+    "inverse with offset": ("2.5 / x0 + 1.3",),
     "power": ("2.5 * x0 ^ 1.3",),
     "power with offset": ("2.5 * x0 ^ 1.3 + 0.7", "2.5 * (x0 + 1.3) ^ 0.7"),
     "logarithm": ("2.5 * log(x0) + 1.3",),
     "exponential": ("2.5 * exp(1.3 * x0)",),
     "exponential with offset": ("2.5 * exp(1.3 * x0) + 0.7",),
+    "two exponentials": ("2.5 * exp(1.3 * x0) + 0.7 * exp(0.3 * x0)",),
     "Arrhenius": ("2.5 * exp(1.3 / x0)",),
-    "Vogel, Antoine": ("2.5 * exp(1.3 / (x0 + 0.7))", "1.3 / (x0 + 0.7) + 2.5"),
-    "logistic": ("2.5 / (1.0 + exp(1.3 - 0.7 * x0))", "2.5 / (1.0 + exp(1.3 + 0.7 * x0))"),
-    "Gompertz": ("2.5 * exp(1.3 * exp(0.7 * x0))", "2.5 * exp(-exp(1.3 + 0.7 * x0))"),
+    "Vogel": ("2.5 * exp(1.3 / (x0 + 0.7))",),
+    "thermistor": ("2.5 / (log(x0) + 1.3)", "2.5 / (log(x0) + 1.3) + 0.7"),
+    "logistic": ("2.5 / (1.0 + exp(1.3 + 0.7 * x0))",),
+    "Gompertz": ("2.5 * exp(1.3 * exp(0.7 * x0))",),
     "stretched exponential": ("2.5 * exp(1.3 * x0 ^ 0.7)",),
-    "Michaelis-Menten, Langmuir": ("2.5 * x0 / (x0 + 1.3)", "2.5 - 1.3 / (x0 + 0.7)"),
     "hyperbola": ("2.5 / (x0 + 1.3)",),
-    "Hill": (
-        "2.5 * x0 ^ 1.3 / (x0 ^ 1.3 + 0.7)", "2.5 / (1.0 + 0.7 * x0 ^ 1.3)",
-        "2.5 / (0.7 + x0 ^ 1.3)",
+    "Michaelis-Menten, Langmuir, Antoine": ("2.5 * x0 / (x0 + 1.3)", "1.3 / (x0 + 0.7) + 2.5"),
+    "Hill": ("2.5 / (0.7 + x0 ^ 1.3)", "2.5 * x0 ^ 1.3 / (x0 ^ 1.3 + 0.7)"),
+    "Gaussian": ("2.5 * exp(0.7 * (x0 + 1.3) ^ 2.0)", "2.5 * exp(0.7 * x0 ^ 2.0)"),
+    "Gaussian with offset": (
+        "2.5 * exp(0.7 * (x0 + 1.3) ^ 2.0) + 0.3", "2.5 * exp(0.7 * x0 ^ 2.0) + 0.3",
     ),
-    "Gaussian": ("2.5 * exp(0.7 * (x0 - 1.3) ^ 2.0)", "2.5 * exp(0.7 * x0 ^ 2.0)"),
-    "Gaussian with offset": ("2.5 * exp(0.7 * (x0 - 1.3) ^ 2.0) + 0.3",),
-    "Lorentzian": ("2.5 / (0.7 + (x0 - 1.3) ^ 2.0)", "2.5 / (0.7 + x0 ^ 2.0)"),
+    "log-normal": ("2.5 * exp(0.7 * (log(x0) + 1.3) ^ 2.0)",),
+    "Lorentzian": ("2.5 / (0.7 + (x0 + 1.3) ^ 2.0)", "2.5 / (0.7 + x0 ^ 2.0)"),
     "wave": ("2.5 * sin(1.3 * x0 + 0.7)", "2.5 * cos(1.3 * x0 + 0.7)"),
     "wave with offset": ("2.5 * sin(1.3 * x0 + 0.7) + 0.3", "2.5 * cos(1.3 * x0 + 0.7) + 0.3"),
     "damped wave": (
-        "2.5 * exp(-1.3 * x0) * sin(0.7 * x0 + 0.3)", "2.5 * exp(-1.3 * x0) * cos(0.7 * x0 + 0.3)",
+        "2.5 * exp(1.3 * x0) * sin(0.7 * x0 + 0.3)", "2.5 * exp(1.3 * x0) * cos(0.7 * x0 + 0.3)",
     ),
+    "Ricker, gamma": ("2.5 * x0 * exp(1.3 * x0)", "2.5 * x0 ^ 0.7 * exp(1.3 * x0)"),
     "hyperbolic tangent": ("2.5 * tanh(1.3 * x0)",),
 }  # fmt: skip
 """By name, the spellings; what numbers they hold means nothing."""
@@ -120,10 +124,17 @@ def _is_once(parts: list[Expression]) -> bool:
 
 @cache
 def _forms() -> frozenset[tuple[str, ...]]:
-    texts = [text for spellings in CURVES.values() for text in spellings]
-    # The other sign of a constant can be another spelling.
-    texts += [text.replace(" + ", " - ") for text in texts]
-    return frozenset(Expression.parse(text).simplify().symbols for text in texts)
+    """The canonical symbols of each spelling, which the signs of constants change, too."""
+    forms = set()
+    for text in (text for spellings in CURVES.values() for text in spellings):
+        law = Expression.parse(text)
+        for signs in product((1.0, -1.0), repeat=len(law.constants)):
+            flipped = [
+                sign * c if c not in (1.0, 2.0) else c
+                for sign, c in zip(signs, law.constants, strict=True)
+            ]
+            forms.add(law.with_constants(flipped).simplify().symbols)
+    return frozenset(forms)
 
 
 @cache

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 
 import numpy as np
 
@@ -167,7 +168,11 @@ class Pool:
         return self.front[index]
 
 
-def pareto(candidates: Iterable[Candidate], loss_floor: float = 0.0) -> list[Candidate]:
+def pareto(
+    candidates: Iterable[Candidate],
+    loss_floor: float = 0.0,
+    loss_of: Callable[[Candidate], float] = attrgetter("loss"),
+) -> list[Candidate]:
     """Those that no simpler or equally simple one matches, simplest first.
 
     Parameters
@@ -175,11 +180,14 @@ def pareto(candidates: Iterable[Candidate], loss_floor: float = 0.0) -> list[Can
     candidates : iterable of Candidate
     loss_floor : float
         Losses below count as equal to it.
+    loss_of : callable
+        What they are compared by.
     """
     front: list[Candidate] = []
     best = np.inf
-    for candidate in sorted(candidates, key=lambda c: (c.complexity, c.loss)):
-        if max(candidate.loss, loss_floor) < best:
-            best = max(candidate.loss, loss_floor)
+    for candidate in sorted(candidates, key=lambda c: (c.complexity, loss_of(c))):
+        loss = max(loss_of(candidate), loss_floor)
+        if loss < best:
+            best = loss
             front.append(candidate)
     return front

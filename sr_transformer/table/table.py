@@ -71,7 +71,13 @@ class Table:
 
     @classmethod
     def of(
-        cls, X: Array, y: Array, weights: Array | None = None, loss_kind: Loss = SQUARED
+        cls,
+        X: Array,
+        y: Array,
+        weights: Array | None = None,
+        loss_kind: Loss = SQUARED,
+        *,
+        counts: bool = False,
     ) -> Table:
         """Table of each different row once, in a fixed order, with the sum of its weights.
 
@@ -85,6 +91,8 @@ class Table:
         weights : ndarray of shape (n_rows,), optional
             Positive; only their ratios matter.
         loss_kind : Loss
+        counts : bool
+            Whether the weights say how often each row was read, and not how precise it is.
 
         Raises
         ------
@@ -97,19 +105,21 @@ class Table:
                 f"loss='relative' divides by y, and y is 0 in {len(rows)} of {len(y)} rows, the "
                 f"first of them row {rows[0]}: leave these rows out, or use another loss."
             )
+        n_readings = len(y)
         if weights is not None:
+            if counts:
+                n_readings = round(float(weights.sum()))
             # By a power of two, which is exact: no sum of them overflows.
             weights = np.ldexp(weights, -int(np.frexp(weights.max())[1]))
-        merged = 0
         if X.shape[0] * (X.shape[1] + 1) <= _MERGED_NUMBERS:
             order, first = _different_rows(X, y)
             weights = None if weights is None else weights[order]
             if len(first) < len(y):
-                merged = len(y) - len(first)
                 ones = np.ones(len(y)) if weights is None else weights
                 order, weights = order[first], np.add.reduceat(ones, first)
             X, y = X[order], y[order]
         X = np.asfortranarray(X)
+        merged = n_readings - len(y)
         return cls(X, y, _normalised(weights), merged=merged, loss_kind=loss_kind)
 
     def rows(self, index: Array | slice) -> Table:
