@@ -44,6 +44,7 @@ class Engine:
     """Brings back one formula; its settings are those of the task."""
 
     name, scaled, operators, maxsize = "engine", True, None, None
+    loss, is_judge = None, False
 
     def admits(self, expression):
         return True
@@ -160,30 +161,31 @@ def test_a_second_ctrl_c_raises_and_leaves_the_model_as_it_was(monkeypatch, seco
     assert not model.fit(X, Y).interrupted_
 
 
-def test_a_second_ctrl_c_raises_also_in_another_output(monkeypatch):
-    interrupts(monkeypatch, SCOUT)
-    interrupts(monkeypatch, "sr_transformer.pipeline.simplify_constants", times=0)
-    calls = interrupts(monkeypatch, "sr_transformer.proposal.proposing.relevant_columns", times=0)
-    several = np.column_stack([Y, Y**2])
-    with pytest.warns(SearchInterruptedWarning):
-        model = quick().fit(X, several)
-    assert model.interrupted_
-    assert list(calls.values()) == [2]
-    monkeypatch.undo()
-    interrupts(monkeypatch, SCOUT)
-    later = "sr_transformer.proposal.proposing.relevant_columns"
-    module = sys.modules["sr_transformer.proposal.proposing"]
-    real, seen = module.relevant_columns, []
+@pytest.mark.parametrize("finished", [1, 2])
+def test_after_ctrl_c_other_outputs_get_what_is_quick_and_a_second_one_raises(
+    monkeypatch, finished
+):
+    pipeline = sys.modules["sr_transformer.pipeline"]
+    real, calls = pipeline.bring_to_users_units, []
 
-    def second_output(*arguments):
-        seen.append(later)
-        if len(seen) == 2:
+    def interrupted(*arguments, **keywords):
+        calls.append(arguments)
+        if len(calls) > finished:
             raise KeyboardInterrupt
-        return real(*arguments)
+        return real(*arguments, **keywords)
 
-    monkeypatch.setattr(later, second_output)
-    with pytest.raises(KeyboardInterrupt), pytest.warns(SearchInterruptedWarning):
-        quick().fit(X, several)
+    interrupts(monkeypatch, SCOUT)
+    monkeypatch.setattr(pipeline, "bring_to_users_units", interrupted)
+    model, several = quick(), np.column_stack([Y, Y**2])
+    if finished == 1:
+        with pytest.raises(KeyboardInterrupt), pytest.warns(SearchInterruptedWarning):
+            model.fit(X, several)
+        assert not hasattr(model, "hall_of_fame_")
+    else:
+        with pytest.warns(SearchInterruptedWarning):
+            model.fit(X, several)
+        assert model.interrupted_
+        assert np.isfinite(model.predict(X)).all()
 
 
 def test_what_a_family_of_closed_forms_has_found_stays(monkeypatch):

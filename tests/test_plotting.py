@@ -104,11 +104,12 @@ def test_several_columns_are_drawn_as_agreement():
 
 @pytest.fixture
 def pyplot(monkeypatch):
-    """pyplot without windows; what a test opens is closed."""
+    """pyplot without windows and figures; what a test opens is closed."""
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    pyplot.close("all")
     yield pyplot
     pyplot.close("all")
 
