@@ -483,6 +483,26 @@ def test_formulas_with_custom_operators_are_fitted_chosen_shown_and_kept(
     )
 
 
+def test_operators_of_three_arguments_keep_pysrs_constants():
+    run_in_pysrs_python(
+        """
+        import pickle
+        from sr_transformer import SymbolicTransformerRegressor
+        mine = PySRRegressor(operators={1: [], 2: ["+", "*"], 3: ["clamp"]})
+        X = np.random.default_rng(0).uniform(1.0, 3.0, (60, 2))
+        y = 0.5 * np.clip(X[:, 0], 1.5, 2.5) + 0.001 * X[:, 1]
+        EQUATIONS[:] = [(1, 9.0, "2.5"), (6, 0.5, "clamp(x0, 1.5, 2.5) * 0.5")]
+        model = SymbolicTransformerRegressor(mine, proposers=["power-law"]).fit(X, y)
+        (row,) = [i for i, text in enumerate(model.equations_["equation"]) if "clamp" in text]
+        assert model.equations_["equation"][row] == "0.5 * clamp(x0, 1.5, 2.5)", model
+        np.testing.assert_allclose(model.predict(X, row), 0.5 * np.clip(X[:, 0], 1.5, 2.5))
+        assert model.latex(row) and model.get_best(row)["sympy_format"] is not None
+        again = pickle.loads(pickle.dumps(model.set_params(search="none")))
+        np.testing.assert_array_equal(again.predict(X, row), model.predict(X, row))
+        """
+    )
+
+
 @pytest.mark.pysr
 def test_own_loss_and_operators_end_to_end(quick):
     from pysr import PySRRegressor

@@ -22,6 +22,7 @@ class Engine:
     """Brings back one formula; its settings are those of the task."""
 
     name, scaled, operators, maxsize = "engine", True, None, None
+    loss, is_judge = None, False
 
     def unusable_reason(self) -> None:
         """It can always run."""
