@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import numpy as np
@@ -262,6 +263,24 @@ def test_propose_takes_the_loss():
     X, y = shifted(100.0)
     hall = propose(X, y, loss="absolute", proposers=["power-law"], random_state=0)
     assert hall[hall.select()].expression.to_text() == "2.0 * x0 * x1"
+
+
+def test_the_command_takes_the_loss(tmp_path):
+    from typer.testing import CliRunner
+
+    from sr_transformer.cli import app
+
+    X, y = shifted(40.0)
+    rows = "\n".join(f"{a!r},{b!r},{c!r}" for a, b, c in np.column_stack([X, y]).tolist())
+    (tmp_path / "table.csv").write_text(f"a,b,y\n{rows}\n")
+    settings = ["--search", "none", "--candidates", "8", "--seed", "0", "--json"]
+    arguments = ["fit", str(tmp_path / "table.csv"), "--target", "y", *settings]
+    found = CliRunner().invoke(app, [*arguments, "--loss", "absolute"])
+    (chosen,) = [row for row in json.loads(found.stdout) if row["selected"]]
+    assert (chosen["equation"], chosen["loss"]) == ("2.0 * a * b", pytest.approx(4.0))
+    refused = CliRunner().invoke(app, [*arguments, "--loss", "l1"])
+    assert refused.exit_code == 2
+    assert "'huber'" in refused.output
 
 
 def test_weights_count_in_every_loss_as_repeated_rows_do(quick):
