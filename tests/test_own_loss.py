@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import numpy as np
@@ -264,6 +265,24 @@ def test_propose_takes_the_loss():
     assert hall[hall.select()].expression.to_text() == "2.0 * x0 * x1"
 
 
+def test_the_command_takes_the_loss(tmp_path):
+    from typer.testing import CliRunner
+
+    from sr_transformer.cli import app
+
+    X, y = shifted(40.0)
+    rows = "\n".join(f"{a!r},{b!r},{c!r}" for a, b, c in np.column_stack([X, y]).tolist())
+    (tmp_path / "table.csv").write_text(f"a,b,y\n{rows}\n")
+    settings = ["--search", "none", "--candidates", "8", "--seed", "0", "--json"]
+    arguments = ["fit", str(tmp_path / "table.csv"), "--target", "y", *settings]
+    found = CliRunner().invoke(app, [*arguments, "--loss", "absolute"])
+    (chosen,) = [row for row in json.loads(found.stdout) if row["selected"]]
+    assert (chosen["equation"], chosen["loss"]) == ("2.0 * a * b", pytest.approx(4.0))
+    refused = CliRunner().invoke(app, [*arguments, "--loss", "l1"])
+    assert refused.exit_code == 2
+    assert "'huber'" in refused.output
+
+
 def test_weights_count_in_every_loss_as_repeated_rows_do(quick):
     X, y = shifted(40.0, 0.3)
     times = np.random.default_rng(0).integers(1, 4, 60)
@@ -479,6 +498,26 @@ def test_formulas_with_custom_operators_are_fitted_chosen_shown_and_kept(
         again = pickle.loads(pickle.dumps(model.set_params(search="none")))
         np.testing.assert_array_equal(again.predict(X, row), predicted)
         assert Expression.parse(formula.to_text(), language=formula.language) == formula
+        """
+    )
+
+
+def test_operators_of_three_arguments_keep_pysrs_constants():
+    run_in_pysrs_python(
+        """
+        import pickle
+        from sr_transformer import SymbolicTransformerRegressor
+        mine = PySRRegressor(operators={1: [], 2: ["+", "*"], 3: ["clamp"]})
+        X = np.random.default_rng(0).uniform(1.0, 3.0, (60, 2))
+        y = 0.5 * np.clip(X[:, 0], 1.5, 2.5) + 0.001 * X[:, 1]
+        EQUATIONS[:] = [(1, 9.0, "2.5"), (6, 0.5, "clamp(x0, 1.5, 2.5) * 0.5")]
+        model = SymbolicTransformerRegressor(mine, proposers=["power-law"]).fit(X, y)
+        (row,) = [i for i, text in enumerate(model.equations_["equation"]) if "clamp" in text]
+        assert model.equations_["equation"][row] == "0.5 * clamp(x0, 1.5, 2.5)", model
+        np.testing.assert_allclose(model.predict(X, row), 0.5 * np.clip(X[:, 0], 1.5, 2.5))
+        assert model.latex(row) and model.get_best(row)["sympy_format"] is not None
+        again = pickle.loads(pickle.dumps(model.set_params(search="none")))
+        np.testing.assert_array_equal(again.predict(X, row), model.predict(X, row))
         """
     )
 

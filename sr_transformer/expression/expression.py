@@ -96,11 +96,19 @@ class Expression:
 
     @classmethod
     def joined(
-        cls, operator: str, first: Expression, second: Expression | None = None
+        cls,
+        operator: str,
+        first: Expression,
+        second: Expression | None = None,
+        *others: Expression,
     ) -> Expression:
         """An operator over its arguments, which are of one language."""
         self = _new(cls)
-        if second is None:
+        if others:
+            parts = (first, second, *others)
+            _set_symbols(self, (operator, *chain.from_iterable(part.symbols for part in parts)))
+            _set_constants(self, tuple(chain.from_iterable(part.constants for part in parts)))
+        elif second is None:
             _set_symbols(self, (operator, *first.symbols))
             _set_constants(self, first.constants)
         else:
@@ -250,6 +258,11 @@ class Expression:
             lambda name, *below: costs.get(name, 1) + sum(below),
         )
         return round(total)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether its constants can be fitted: no operator has more than two arguments."""
+        return all(self.language.arity[name] <= 2 for name in self.operators)
 
     @property
     def depth(self) -> int:

@@ -31,7 +31,8 @@ class Operator:
     name : str
         Symbol in a prefix sequence; also PySR's (Julia's) name of the operator.
     arity : int
-        Number of arguments, 1 or 2.
+        Number of arguments, 1 or 2. Formulas with an operator of more can be evaluated, shown and
+        compared, but their constants are not fitted.
     function : callable
         Vectorised NumPy function of ``arity`` float64 arrays.
     derivative : callable
@@ -170,8 +171,10 @@ class Language:
                 push(constant(next(values)) if number else variable(COLUMNS[symbol]))
             elif n_arguments == 2:
                 push(operation(symbol, pop(), pop()))
-            else:
+            elif n_arguments == 1:
                 push(operation(symbol, pop()))
+            else:
+                push(operation(symbol, *(pop() for _ in range(n_arguments))))
         return stack[0]
 
     def extended(self, name: str, *rows: Operator) -> Language:

@@ -27,7 +27,7 @@ def _builders(language: Language) -> dict[str, Callable[..., Any]]:
 
     names = dict(vars(sympy))
     return {
-        name: eval(f"lambda a, b=None: {row.sympy.format('a', 'b')}", names)
+        name: eval(f"lambda a, b=None, c=None: {row.sympy.format('a', 'b', 'c')}", names)
         if row.sympy
         else sympy.Function(name)
         for name, row in language.operators.items()
@@ -40,7 +40,7 @@ def _functions(language: Language) -> dict[Any, str]:
     import sympy
     from sympy.core.function import Application
 
-    arguments = sympy.symbols("a b")
+    arguments = sympy.symbols("a b c")
     found = {}
     for name, build in _builders(language).items():
         n_arguments = language.arity[name]

@@ -123,9 +123,10 @@ def without_a_constant(expression: Expression, table: Table, loss: float) -> Ite
 def _slopes(expression: Expression, table: Table) -> Array | None:
     """Derivatives (n_rows, n_constants) by the constants, weighted, in the units of the losses.
 
-    None where they are undefined, and for formulas of no constants or of more than are tried.
+    None where they are undefined, and for formulas of no constants, of more than are tried, or that
+    cannot be fitted.
     """
-    if not 0 < len(expression.constants) <= _MOST_CONSTANTS:
+    if not 0 < len(expression.constants) <= _MOST_CONSTANTS or not expression.is_fitted:
         return None
     _, derivatives = expression.jacobian(table.X)
     with np.errstate(all="ignore"):

@@ -61,12 +61,13 @@ def refit(
     Returns
     -------
     expression : Expression
-        The same formula with the best constants seen, never worse than the start.
+        The same formula with the best constants seen, never worse than the start; as it was where
+        it cannot be fitted.
     loss : float
         Its loss; see :meth:`Table.loss`.
     """
     start_loss = table.loss(expression)
-    if not expression.constants:
+    if not expression.constants or not expression.is_fitted:
         return expression, start_loss
     fit = Descent(expression, table)
     constants, _ = fit.descend(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 _STEP = 6e-6  # of a central difference, relative: the third root of float64's precision
-_TRIED = (np.array([-1.5, 0.25, 2.0]), np.array([0.5, 3.0, 1.25]))
+_TRIED = np.array([-1.5, 0.25, 2.0]), np.array([0.5, 3.0, 1.25]), np.array([1.0, 4.0, 1.5])
 _BRACES = {"{": "{{", "}": "}}"}
 
 
@@ -72,10 +72,10 @@ class Differences:
 
 
 def language_of(regressor: Any) -> Language:
-    """The language of a regressor's formulas: arithmetic, and its own operators of one or two.
+    """The language of a regressor's formulas: arithmetic, and its own operators.
 
-    An operator whose mapping gives no numbers here, with which PySR could not predict either, or
-    that has more arguments, is not in it.
+    One whose mapping gives no numbers here, with which PySR could not predict either, or that has
+    more than three arguments, is not in it.
     """
     from pysr.export_sympy import sympy_mappings
 
@@ -84,7 +84,7 @@ def language_of(regressor: Any) -> Language:
     for arity, texts in operators_by_arity(regressor).items():
         for text in texts:
             name = text.partition("(")[0].strip()
-            if name not in ARITHMETIC.operators and name in mappings and int(arity) <= 2:
+            if name not in ARITHMETIC.operators and name in mappings and int(arity) <= len(_TRIED):
                 with suppress(Exception):  # it is the user's own code
                     rows.append(_row(name, int(arity), mappings[name]))
     return ARITHMETIC.extended("pysr", *rows) if rows else ARITHMETIC
@@ -94,7 +94,7 @@ def _row(name: str, arity: int, mapping: Any) -> Operator:
     import sympy
     from sympy.printing.numpy import SciPyPrinter
 
-    arguments = sympy.symbols("_first _second", real=True)[:arity]
+    arguments = sympy.symbols("_first _second _third", real=True)[:arity]
     formula = sympy.sympify(mapping(*arguments))
     function = MappedFunction(formula, arguments)
     if not np.isfinite(function(*_TRIED[:arity])).any():
@@ -108,7 +108,7 @@ def _row(name: str, arity: int, mapping: Any) -> Operator:
 
     shown = template(sympy.sstr(formula))
     try:
-        eval(shown.format("1.5", "0.5"), dict(vars(sympy)))
+        eval(shown.format("1.5", "0.5", "2.5"), dict(vars(sympy)))
     except NameError:
         shown = ""  # SymPy has no name for it at its top level
     python = SciPyPrinter({"fully_qualified_modules": True}).doprint(formula)
