@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from sr_transformer.expression import Expression
 Array = np.ndarray
 
 _INDEPENDENT = 1e-9  # share of a term's square that others must leave for it to count as new
-_BEGINNINGS = 6  # sets of each size that grow on, where there are very many terms
+_BEGINNINGS = 4  # sets of each size that grow on, where there are very many terms
 _ALL_PAIRS = 600  # terms up to which all pairs are compared
 _SWEEPS = 4  # in which each term of such a set may give way to a better one
 _PAYS = 2.0  # times the logarithm of the number of terms, that a further one must gain in chi^2
@@ -214,13 +215,13 @@ def sparse_sums(
     moments = (wanted / length) @ unit
     known: dict[int, Array] = {}
 
+    @cache  # the same set is left where one term or another is taken out of several sets
     def gains(subset: tuple[int, ...]) -> tuple[Array, float]:
         for i in subset:
             if i not in known:
                 known[i] = unit[:, i] @ unit
-        return _gains(
-            np.array([known[i] for i in subset]).reshape(len(subset), -1), moments, subset
-        )
+        rows = np.array([known[i] for i in subset]).reshape(len(subset), -1)
+        return _gains(rows, moments, subset)
 
     def improved(subset: tuple[int, ...], share: float) -> tuple[tuple[int, ...], float]:
         """With terms replaced by others as long as that explains more."""
