@@ -18,7 +18,7 @@ Array = np.ndarray
 Valued = tuple[Expression, Array]
 """A term, and its values (n_rows,)."""
 
-LEVELS = 3
+LEVELS = 4
 """Of libraries, each with all terms of the one before."""
 
 _SAMPLE = {"a": "x0", "b": "x1"}
@@ -41,10 +41,12 @@ def mixed_terms(
         Functions that cannot be written with them are left out.
     level : int
         With 0 only columns, products of two, and functions of one; with 1 products of a function
-        and a column too; with 2 all. Among fewer terms fewer look like the right ones.
+        and a column too; with 2 functions of two columns; with 3 all. Among fewer terms fewer look
+        like the right ones.
     """
     single = [(Expression.variable(i), table.X[:, i]) for i in columns]
     inner = _in_users_units(table, columns)
+    summands = _in_users_units(table, columns, largest=np.inf)
     pairs = _joined("*", combinations_with_replacement(inner, 2))
     with np.errstate(all="ignore"):
         functions = [
@@ -62,13 +64,13 @@ def mixed_terms(
             lambda: _joined("/", permutations(single, 2)),
             lambda: _applied(_OF_TWO, pairs, operators),
             lambda: _joined("*", combinations_with_replacement(single, 3)),
-            lambda: _applied(_OF_TWO, _joined("+", combinations(inner, 2)), operators),
-            lambda: _applied(_OF_TWO, _joined("-", combinations(inner, 2)), operators),
-            lambda: _applied(_OF_POWERS, _shifted_powers(inner), operators),
+            lambda: _applied(_OF_TWO, _joined("+", combinations(summands, 2)), operators),
+            lambda: _applied(_OF_TWO, _joined("-", combinations(summands, 2)), operators),
+            lambda: _applied(_OF_POWERS, _shifted_powers(summands), operators),
             lambda: _joined("*", combinations(functions, 2)),
-            lambda: _joined("*", product(single, _applied(_OF_TWO, pairs, operators))),
+            lambda: _joined("*", product(single + functions, _applied(_OF_TWO, pairs, operators))),
         )
-        return collected(len(table.y), *groups[: (3, 4, len(groups))[level]])
+        return collected(len(table.y), *groups[: (3, 4, 10, len(groups))[level]])
 
 
 def collected(n_rows: int, *groups: Callable[[], Iterable[Valued]]) -> Library:
@@ -98,7 +100,9 @@ def filled(
         sample = Expression([_SAMPLE.get(name, name) for name in names], [1.0] * names.count("c"))
         if sample.lower(operators) is None:
             continue
-        for chosen in combinations(_in_users_units(table, columns), 1 + ("b" in names)):
+        # What is added to a number has to be of magnitude one itself.
+        inner = _in_users_units(table, columns, largest=1.0 if "c" in names else np.inf)
+        for chosen in combinations(inner, 1 + ("b" in names)):
             places = {"c": ONE} | dict(zip("ab", (x for x, _ in chosen), strict=False))
             parts = [places.get(name, name) for name in names]
             symbols = [s for p in parts for s in ([p] if isinstance(p, str) else p.symbols)]
@@ -108,14 +112,17 @@ def filled(
     return found
 
 
-def _in_users_units(table: Table, columns: Sequence[int]) -> list[Valued]:
-    """The columns; where they were divided by ten, or multiplied, as they were before.
+def _in_users_units(table: Table, columns: Sequence[int], largest: float = 1.0) -> list[Valued]:
+    """The columns as they were before they were divided by powers of ten.
 
-    Laws have functions of columns themselves where these are of magnitude one, more or less.
+    Laws have functions of columns themselves where these are of magnitude one, more or less: those
+    that were divided by a power with a ``largest`` exponent. What is added to another column has
+    to be in the same units.
     """
     found = []
     for i in columns:
-        unit = 10.0 ** (table.units[i] if table.units and abs(table.units[i]) == 1 else 0)
+        exponent = table.units[i] if table.units else 0
+        unit = 10.0**exponent if abs(exponent) <= largest else 1.0
         column = Expression.variable(i)
         if unit != 1.0:
             column = Expression.joined("*", Expression.number(unit), column)

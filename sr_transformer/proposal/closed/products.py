@@ -23,7 +23,8 @@ _FACTORS = (
     "a", "sin a", "cos a", "tanh a", "log a", "log + a c", "+ a c", "- a c", "+ square a c",
     "- square a c", "- exp a c", "+ exp a c", "+ a b", "- a b", "+ square a square b",
     "+ * a b c", "- * a b c", "sin * a b", "cos * a b", "sin - a b", "cos - a b",
-    "- exp * a b c", "- exp / a b c", "- exp / b a c",
+    "sin + a b", "cos + a b", "- square a square b", "- exp * a b c", "- exp / a b c",
+    "- exp / b a c",
 )  # fmt: skip
 _EXPONENTS = (
     "a", "square a", "inv a", "sqrt a", "* a b", "/ a b", "/ b a", "/ square a b", "/ square b a",

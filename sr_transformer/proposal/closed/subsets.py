@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from sr_transformer.expression import Expression
 Array = np.ndarray
 
 _INDEPENDENT = 1e-9  # share of a term's square that others must leave for it to count as new
-_BEGINNINGS = 6  # sets of each size that grow on, where there are very many terms
+_BEGINNINGS = 4  # sets of each size that grow on, where there are very many terms
+_ALL_PAIRS = 600  # terms up to which all pairs are compared
 _SWEEPS = 4  # in which each term of such a set may give way to a better one
 _PAYS = 2.0  # times the logarithm of the number of terms, that a further one must gain in chi^2
 _THINNED = 3  # largest sets that are thinned out
@@ -181,8 +183,8 @@ def sparse_sums(
     """Sets of few of very many terms whose best sum with a constant comes closest to a target.
 
     Forward selection from several beginnings, where each term of a set gives way to a better one
-    once others are there (orthogonal matching pursuit with replacement). Only the inner products
-    with chosen terms are computed.
+    once others are there (orthogonal matching pursuit with replacement). Among more terms than can
+    be compared in pairs, only the inner products with chosen ones are computed.
 
     Parameters
     ----------
@@ -213,13 +215,13 @@ def sparse_sums(
     moments = (wanted / length) @ unit
     known: dict[int, Array] = {}
 
+    @cache  # the same set is left where one term or another is taken out of several sets
     def gains(subset: tuple[int, ...]) -> tuple[Array, float]:
         for i in subset:
             if i not in known:
                 known[i] = unit[:, i] @ unit
-        return _gains(
-            np.array([known[i] for i in subset]).reshape(len(subset), -1), moments, subset
-        )
+        rows = np.array([known[i] for i in subset]).reshape(len(subset), -1)
+        return _gains(rows, moments, subset)
 
     def improved(subset: tuple[int, ...], share: float) -> tuple[tuple[int, ...], float]:
         """With terms replaced by others as long as that explains more."""
@@ -249,6 +251,8 @@ def sparse_sums(
             for i in np.argsort(-gain, kind="stable")[:_BEGINNINGS]:
                 if gain[i] > 0:
                     grown[tuple(sorted((*subset, int(i))))] = base + float(gain[i])
+        if len(found) == 1 and unit.shape[1] <= _ALL_PAIRS:
+            grown |= _best_pairs(unit.T @ unit, moments, lengths > 0, _BEGINNINGS)
         best = sorted(grown, key=grown.__getitem__, reverse=True)[:_BEGINNINGS]
         states = dict(improved(subset, grown[subset]) for subset in best)
         if not states:
