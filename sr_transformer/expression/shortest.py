@@ -76,14 +76,15 @@ def shortest(formula: Expression, operators: Iterable[str] | None = None) -> Exp
     if canonical is not None:
         wanted.add(key_of(canonical))
         best = _shorter(best, canonical)
-    speller = _Speller(waiting, allowed)
+    written = waiting.copy()
     while waiting:
+        speller = _Speller(written, allowed)
         for spelling in sorted(speller.spellings(waiting.pop()), key=_cost):
             if best is not None and _cost(spelling) >= _cost(best):
                 break
             if key_of(spelling) in wanted:
                 best = spelling
-                waiting.append(best)
+                waiting, written = [best], [best]
                 break
     return best
 
