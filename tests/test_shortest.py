@@ -43,6 +43,8 @@ read = Expression.parse
         ("log(3.0 * x0 + 6.0)", "log(x0 + 2.0) + 1.0986122886681098"),
         ("log(cube(x0))", "3.0 * log(x0)"),
         ("log(square(x0))", "2.0 * log(abs(x0))"),
+        ("log(x0) - log(x1)", "log(x0 / x1)"),
+        ("2.0 * log(x0) + 2.0 * log(x1)", "2.0 * log(x0 * x1)"),
         ("exp(2.0 + 3.0 * x0)", "7.38905609893065 * cube(exp(x0))"),
         ("square(exp(x0 + x1))", "exp(2.0 * x0 + 2.0 * x1)"),
     ],
@@ -95,6 +97,7 @@ def test_different_functions_have_different_keys(one, other):
         ("exp(3.0 * x0)", "cube(exp(x0))"),
         ("3.0 * log(x0)", "log(cube(x0))"),
         ("0.3333333333333333 * x0", "x0 / 3.0"),
+        ("x2 * (log(x0) - log(x1))", "x2 * log(x0 / x1)"),
         ("tan(-atan(x0))", "-(x0)"),
     ],
 )  # fmt: skip

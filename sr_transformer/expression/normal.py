@@ -162,7 +162,7 @@ def _sum(node: Node) -> Node:
         merged = merged_waves(Node("+", 0.0, ((base, node.head),), "")) if p == 1.0 else node
         node = merged if merged.full else node
     if node.kind == "+":
-        node = merged_waves(node)
+        node = merged_logarithms(merged_waves(node))
     for step in (_first_square, _first_factor):
         while node.kind == "+" and (found := step(node)) is not None:
             if found.kind == "+" and len(found.body) >= len(node.body):
@@ -307,6 +307,19 @@ def merged_waves(node: Node) -> Node:
         changed = changed or [t.full for t, _ in plain] != [t.full for _, t, *_ in group]
         terms += plain
     return add(terms, node.head) if changed else node
+
+
+# --- logarithms -----------------------------------------------------------------------------------
+def merged_logarithms(node: Node) -> Node:
+    """A sum in which logarithms with factors of one size are one, of a product."""
+    logs = [(t, c) for t, c in node.body if t.kind == "f" and t.head == "log"]
+    for i, (_, c) in enumerate(logs):
+        alike = [(t, ci / c) for t, ci in logs[i:] if _is_near(abs(ci), abs(c))]
+        if len(alike) > 1:
+            inside = multiply([(t.body[0], math.copysign(1.0, sign)) for t, sign in alike])
+            rest = _without(node, *[t for t, _ in alike])
+            return add([*rest, (_logarithm(inside), c)], node.head)
+    return node
 
 
 # --- squares --------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from sr_transformer.expression.normal import (
     common_factors,
     completed_squares,
     expanded_term,
+    merged_logarithms,
     merged_waves,
     normal,
     scaled,
@@ -40,7 +41,7 @@ Cost = tuple[int, int, int]
 _SCALED_INSIDE = ("abs", "max", "min")
 _FEW_DIGITS = 5  # and points of a number: all numbers so short read equally well
 _MANY_DIGITS = 12  # and the point: of no number that a person would write
-_MOST_NODES = 250  # that are spelled in several ways; those after them only in the nearest
+_MOST_NODES = 120  # that are spelled in several ways; those after them only in the nearest
 _MOST_FACTORS = 2  # of a sum that are taken out, each in turn: those that save most
 _DEEPEST = 40  # levels of parts that are spelled anew; rounding may keep a rule from ending
 _TIDY = 5e-15  # relative distance at which a number takes the place of one of many digits
@@ -75,14 +76,15 @@ def shortest(formula: Expression, operators: Iterable[str] | None = None) -> Exp
     if canonical is not None:
         wanted.add(key_of(canonical))
         best = _shorter(best, canonical)
-    speller = _Speller(waiting, allowed)
+    written = waiting.copy()
     while waiting:
+        speller = _Speller(written, allowed)
         for spelling in sorted(speller.spellings(waiting.pop()), key=_cost):
             if best is not None and _cost(spelling) >= _cost(best):
                 break
             if key_of(spelling) in wanted:
                 best = spelling
-                waiting.append(best)
+                waiting, written = [best], [best]
                 break
     return best
 
@@ -134,7 +136,7 @@ class _Speller:
         self._speller = speller_of(self._language, operators)
         self._found: dict[str, Expression | None] = {}
         self._written: dict[str, Expression] = {}
-        self._depth = 0
+        self._depth = self._most = 0
         for formula in formulas:
             for part in formula.parts:
                 if part.operators <= operators:
@@ -150,6 +152,7 @@ class _Speller:
 
     def spellings(self, formula: Expression) -> list[Expression]:
         """Of the canonical form of a formula, and of its normal one."""
+        self._most = len(self._found) + _MOST_NODES
         try:
             node = to_node(formula)
             found = [self.of(node), self.of(normal(node, self._language))]
@@ -206,7 +209,7 @@ class _Speller:
     # --- sums -----------------------------------------------------------------------------------
     def _sum(self, node: Node) -> Iterator[Expression | None]:
         yield from self._joined_terms(node)
-        if len(self._found) < _MOST_NODES:
+        if len(self._found) < self._most:
             for other in self._other_sums(node):
                 yield self.of(other)
 
@@ -251,6 +254,8 @@ class _Speller:
         yield from completed_squares(node)
         if (merged := merged_waves(node)) is not node:
             yield merged
+        if (merged := merged_logarithms(node)) is not node:
+            yield merged
         yield from self._logarithms(node)
 
     def _logarithms(self, node: Node) -> Iterator[Node]:
@@ -267,7 +272,7 @@ class _Speller:
     # --- products -------------------------------------------------------------------------------
     def _product(self, node: Node) -> Iterator[Expression | None]:
         head = _tidy(node.head)
-        if len(self._found) >= _MOST_NODES:
+        if len(self._found) >= self._most:
             yield from self._assembled(head, list(node.body))
             return
         for coefficient, factors in self._shared_out(head, list(node.body)):

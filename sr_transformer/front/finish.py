@@ -27,8 +27,10 @@ _ROUNDING_ROWS = 10_000
 # search; of a million rows only as many as this number of row evaluations allows, or the fewest.
 _MOST_FORMULAS = 200
 _FEWEST_FORMULAS = 60
-# So many of them, the best of each size, are brought to their shortest spelling at once.
-_SHORTENED = 60
+# Of at most so many symbols, formulas are brought to their shortest spelling at once, and longer
+# ones where they are too long or come to the front: it takes a millisecond or ten.
+_SHORT = 12
+_SAVED = 6  # symbols that a shorter spelling may save
 _ROW_EVALUATIONS = 20_000_000
 
 
@@ -46,7 +48,7 @@ def bring_to_users_units(
 ) -> None:
     """Add formulas of a scaled table to a hall of fame in the units of the given one.
 
-    Each is written with the hall's operators, the best in their shortest spelling, and its loss
+    Each is written with the hall's operators, short ones in their shortest spelling, and its loss
     computed anew from exactly the formula that is shown.
 
     Parameters
@@ -64,7 +66,8 @@ def bring_to_users_units(
         Value of ``time.perf_counter()`` after which the other candidates are left out, once the
         hall of fame has one.
     """
-    for place, candidate in enumerate(candidates):
+    longest = np.inf if hall.maxsize is None else hall.maxsize
+    for candidate in candidates:
         if time.perf_counter() > deadline and len(hall):
             break
         written = scaling.to_user_units(candidate.expression)
@@ -72,10 +75,10 @@ def bring_to_users_units(
         loss = np.inf if shown is None else table.loss(shown)
         most = max(loss * (1 + ALMOST_EQUAL), hall.loss_floor)
         for spelled in (_without_rounding(written), written):
-            if place < _SHORTENED:
+            shorter = spelled.simplify().lower(hall.operators)
+            n_symbols = 0 if shorter is None else len(shorter.symbols)
+            if n_symbols <= _SHORT or 0 < n_symbols - longest <= _SAVED:
                 shorter = spelled.shortest(hall.operators)
-            else:
-                shorter = spelled.simplify().lower(hall.operators)
             if shorter == shown:
                 break
             if shorter is not None and (shorter_loss := table.loss(shorter)) <= most:
@@ -83,7 +86,7 @@ def bring_to_users_units(
                 break
         if shown is None:
             continue
-        if hall.maxsize is None or shown.complexity() <= hall.maxsize:
+        if shown.complexity() <= longest:
             hall.add(Candidate(shown, loss, candidate.source))
 
 
