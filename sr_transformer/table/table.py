@@ -81,9 +81,7 @@ class Table:
     def rows(self, index: Array | slice) -> Table:
         """Some of the rows."""
         weights = None if self.weights is None else _normalised(self.weights[index])
-        return replace(
-            self, X=np.asfortranarray(self.X[index]), y=self.y[index], weights=weights
-        )
+        return replace(self, X=np.asfortranarray(self.X[index]), y=self.y[index], weights=weights)
 
     def sample(self, most: int, random_state: np.random.RandomState) -> Table:
         """At most so many rows, drawn at random; the table itself where it has no more."""
