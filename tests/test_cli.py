@@ -209,7 +209,7 @@ def test_benchmark_fit_shows_the_stages_of_a_fit_and_the_speed_of_fitting():
 
 def test_mistakes_in_a_benchmark_are_one_clear_line(tmp_path):
     assert "candidates is 0" in error_of("benchmark", "fit", "--candidates", 0)
-    assert "seed -1; they must be" in error_of("benchmark", "fit", "--seed", -1)
+    assert "seed is -1; it must be from 0" in error_of("benchmark", "fit", "--seed", -1)
     out = ["--out", tmp_path / "r.jsonl"]
     assert "cannot be read" in error_of("benchmark", "suite", tmp_path / "no.yaml", *out)
     assert "--limits is '1,x'" in error_of("benchmark", "limits", "--limits", "1,x")

@@ -233,6 +233,7 @@ def test_losses_are_those_of_the_formulas_and_all_are_finite():
         (np.random.default_rng(0).normal(size=(40, 2)) * 1e200, np.linspace(-1, 1, 40)),
         (np.random.default_rng(0).normal(size=(40, 2)) * 1e-200, np.linspace(-1, 1, 40)),
         (np.column_stack([np.arange(40.0), np.arange(40.0)]), np.full(40, 7.0)),
+        (np.arange(40.0)[:, None], np.zeros(40)),
     ],
 )  # fmt: skip
 def test_strange_tables_are_survived(X, y):

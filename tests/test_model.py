@@ -441,7 +441,7 @@ def test_zeroed_or_cut_weights_are_refused(saved, place):
 
 @pytest.mark.parametrize("device", ["abacus", "cuda:99"])
 def test_a_device_that_is_not_there_is_refused(saved, device):
-    with pytest.raises(ValueError, match=f"device is '{device}'.*'cpu' can"):
+    with pytest.raises(ValueError, match=f"device is '{device}', which cannot be used"):
         load_model(saved, device)
 
 

@@ -310,6 +310,7 @@ class Waiting:
     """An engine that notes the time it gets, and may take more of it and fail."""
 
     name, scaled, operators, maxsize = "waiting", True, None, None
+    loss, is_judge = None, False
 
     def __init__(self, clock: Clock, longer: float) -> None:
         self.clock, self.longer = clock, longer

@@ -1,7 +1,7 @@
 """What a table says for and against a formula, beside its loss.
 
-To the description length comes what two formulas of equal loss differ in: whether the loss falls on
-rows at large or on a few, and what the formula does between and beside the rows.
+To the description length comes what two formulas of equal loss differ in: whether they are near all
+rows but for a few, what they do between and beside the rows, and how large their constants are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sr_transformer.table.table import Table
 
 Array = np.ndarray
 
-_ROWS = 2_000  # on which residuals are looked at, and constants' errors computed
+_ROWS = 1_000  # on which residuals are looked at, and constants' errors computed
 
 # From so many rows on, residuals can be told to be heavy-tailed: of fewer, a formula with some
 # constants passes through most, and the others are its outliers.
@@ -36,7 +36,7 @@ _STUDENT = (
     + 0.5 * math.log(_FREEDOM * math.pi)
     - math.lgamma(0.5 * (_FREEDOM + 1.0))
 )
-_SCALES = np.exp(np.linspace(-1.5, 1.5, 25))  # times the median residual, for the best one
+_SCALES = np.exp(np.linspace(-1.5, 1.5, 13))  # times the median residual, for the best one
 
 _COMMON_SIZE = math.log(10.0)  # of a constant, from one
 
@@ -87,7 +87,6 @@ class Evidence:
         self._table: Table | None = table.rows(slice(None, None, step)) if step > 1 else table
         self._low, self._high = table.X.min(axis=0), table.X.max(axis=0)
         self._y_low, self._y_high = float(table.y.min()), float(table.y.max())
-        self._outliers = self._heavy_tailed(table.centre - self._table.y)
         self._is_robust = table.loss_kind.is_robust
         self._robust: dict[Expression, float] = {}
         self._lengths: dict[Expression, float] = {}
@@ -123,18 +122,8 @@ class Evidence:
 
     def believed(self, candidates: Iterable[Candidate]) -> Candidate | None:
         """The formula of the shortest description; ``None`` where none has a finite one."""
-        ranked = sorted(
-            ((self._text_length(c), number, c) for number, c in enumerate(candidates)),
-            key=lambda entry: entry[:2],
-        )
-        best, shortest = None, math.inf
-        for least, _, candidate in ranked:
-            if least >= shortest:
-                break  # what speaks against a formula only adds to its length
-            length = self.length(candidate)
-            if length < shortest:
-                best, shortest = candidate, length
-        return best
+        best = min(candidates, key=self.length, default=None)
+        return best if best is not None and math.isfinite(self.length(best)) else None
 
     def _text_length(self, candidate: Candidate) -> float:
         if len(candidate.expression.constants) >= self.n_rows:
@@ -144,14 +133,17 @@ class Evidence:
     def _length(self, candidate: Candidate) -> float:
         expression = candidate.expression
         length = self._text_length(candidate)
-        if not math.isfinite(length) or not expression.variables:
+        if not math.isfinite(length):
             return length
+        # As the shorter of two codes for residuals, normal and heavy-tailed ones: where y has
+        # outliers, a formula does not win by its values on a few of them.
+        length -= self._saved_by_heavy_tails(expression)
         behaviour = self.behaviour(expression)
         for share in (behaviour.undefined, behaviour.wild):
             # How likely all rows are elsewhere by chance, if they were drawn from the box.
             unlikely = -self.sample.n_rows * math.log1p(-min(share, 0.999))
             length += min(unlikely, _WORST_BOX)
-        return length + self._won_on_few_rows(expression) + self._far_from_one(expression)
+        return length + self._far_from_one(expression)
 
     def _far_from_one(self, expression: Expression) -> float:
         """Nats of the sizes of the constants, in the scaled table's units.
@@ -163,25 +155,14 @@ class Evidence:
         sizes = (abs(math.log(abs(c))) for c in scaled.constants if c and math.isfinite(c))
         return sum(max(0.0, size - _COMMON_SIZE) for size in sizes)
 
-    def _won_on_few_rows(self, expression: Expression) -> float:
-        """Nats of what the formula saves that a code for heavy-tailed residuals does not save.
-
-        Where y is heavy-tailed, a formula can win by its values on a few outlying rows alone. To
-        Student's t those are nothing unusual.
-        """
-        if self._outliers == 0.0:
-            return 0.0
-        residuals = expression.evaluate(self._table.X) - self._table.y
-        return max(0.0, self._outliers - self._heavy_tailed(residuals))
-
-    def _heavy_tailed(self, residuals: Array) -> float:
+    def _saved_by_heavy_tails(self, expression: Expression) -> float:
         """By how many nats Student's t describes residuals better than a normal distribution."""
         table = self._table
-        if len(residuals) < _FEWEST_ROWS or table.loss_kind.is_robust:
+        if len(table.y) < _FEWEST_ROWS or table.loss_kind.is_robust:
             return 0.0  # outliers are nothing to a robust loss
         with np.errstate(all="ignore"):
-            size = np.abs(residuals if table.root is None else residuals * table.root)
-            size = divided(size, table.exponent)
+            size = np.abs(expression.evaluate(table.X) - table.y)
+            size = divided(size if table.root is None else size * table.root, table.exponent)
             floor = math.sqrt(max(self.sample.floor, np.finfo(float).tiny))
             normal = math.log(max(math.sqrt(float(np.mean(size * size))), floor))
             scales = np.maximum(max(float(np.median(size)), floor) * _SCALES, floor)

@@ -122,9 +122,7 @@ class Pool:
         The losses in the pool may be those of other rows, and are taken as a hint only.
         """
         hinted = (c for c in self.candidates if table.is_explained_by(c.expression, c.loss))
-        found = (
-            c for c in hinted if table.is_explained_by(c.expression, table.loss(c.expression))
-        )
+        found = (c for c in hinted if table.is_explained_by(c.expression, table.loss(c.expression)))
         return list(islice(found, most))
 
     def _floored(self, loss: float) -> float:

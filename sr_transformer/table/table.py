@@ -26,7 +26,7 @@ _ROUNDING_OF_CONSTANTS = 1e-28  # the same of the variance, where a peak has nea
 # Digits after the first within which the last digit of y is looked for, in at most so many rows.
 _MOST_DIGITS = 9
 _DIGIT_ROWS = 10_000
-_DIGIT_ERROR = 1e-9  # relative distance of a number from its decimals that is rounding
+_DIGIT_ERROR = 1e-14  # relative distance of a number from its decimals that is rounding
 
 _REACH = 5.0  # times the median residual, 3.4 standard deviations of normal noise
 

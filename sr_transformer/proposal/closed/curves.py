@@ -32,6 +32,8 @@ _REFINED = 12  # forms that are refined on all rows
 
 def curves(bench: Bench) -> Iterator[Fitted]:
     """Curves ``f(x_i)`` of the columns, one at a time, shortest forms first."""
+    if not bench.table.variance > 0:
+        return
     for column in bench.columns:
         order = np.argsort(bench.X[:, column], kind="stable")
         if len(bench.columns) > 1 and _roughness(bench, order) > _SMOOTH:
@@ -77,4 +79,4 @@ def _started(bench: Bench, few: Table, column: int) -> Iterator[Fitted]:
 def _roughness(bench: Bench, order: Array) -> float:
     """Share of the variance that differs between neighbours (von Neumann 1941)."""
     steps = np.diff(bench.y[order])
-    return float(steps @ steps) / (2.0 * len(steps) * float(np.var(bench.y)))
+    return float(steps @ steps / (2.0 * len(steps) * np.var(bench.y)))

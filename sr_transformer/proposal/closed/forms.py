@@ -46,6 +46,7 @@ class Range:
         return Range(*(np.log(ends) if self.low > 0 else np.full(3, np.nan)))
 
     def rates(self) -> Array:
+        """Of exponentials."""
         return _both(_RATES)[:, None] / self.span
 
     def shifts(self) -> Array:
@@ -64,6 +65,7 @@ class Range:
         return np.stack([rates * ends / self.span, shifts], axis=1)[ends != 0]
 
     def powers(self) -> Array:
+        """Exponents, of either sign."""
         return _both(_POWERS)[:, None]
 
     def shifted_powers(self) -> Array:
@@ -124,6 +126,7 @@ class Range:
         return _mesh(self.span * _WIDTHS, self.low + self.span * _CENTRES).T
 
     def squared_rates(self) -> Array:
+        """Of exponentials of the square of the column."""
         return _both(_RATES)[:, None] / max(self.low**2, self.high**2)
 
     def waves(self) -> Array:
@@ -131,6 +134,7 @@ class Range:
         return _mesh(np.pi / self.span * _HALF_WAVES, _PHASES)
 
     def wave_rates(self) -> Array:
+        """Of sines without a phase."""
         return np.pi / self.span * _HALF_WAVES[:, None]
 
     def damped_waves(self) -> Array:
@@ -145,6 +149,7 @@ class Range:
         return np.stack([first, second], axis=1)[first < second]
 
     def powers_and_rates(self) -> Array:
+        """``n, k`` of ``x ^ n * exp(k * x)``."""
         return _mesh(_both(_POWERS), _both(_FEW_RATES) / self.span)
 
     def thermal(self) -> Array:
