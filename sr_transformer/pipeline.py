@@ -58,9 +58,11 @@ _SHORTEST_SEARCH = 0.5
 # evaluations of a formula on all rows, of which fitting the front takes a half and the losses of
 # what is shown the other; but no more than a share. Then the shares of what is left at the end in
 # which constants are fitted to all rows, and formulas brought to the user's units.
-_FINISHING_SECONDS, _FINISHING_EVALUATIONS = 0.1, 150
+_FINISHING_SECONDS, _FINISHING_EVALUATIONS = 0.3, 150
 _FINISHING_SHARE = 0.35
 _REFIT_SHARE, _UNITS_SHARE = 0.5, 0.6
+_BELIEVED = 40  # formulas of the shortest descriptions that are brought to the user's units first
+_SYMBOL = 1.5  # nats of a symbol, in the mean, where they are compared in haste
 _AFTER_SEARCH = 0.3  # seconds that it gets where a search went on after its time
 
 # Symbols of a factor that a formula may need on the scaled table only, and the sizes up to which
@@ -405,20 +407,35 @@ def _finish(
         bring_to_users_units(hall, pool.front, table, scaling)
         return
     if len(table.y) > FIT_ROWS:
-        best = _by_selection(pool, hall)
+        best = _by_selection(pool.front, hall)
         refit_on_all_rows(pool, best, scaled, clock.part(_REFIT_SHARE).deadline)
+    # A usual form that odd ones of its size are closer than is not to be missed: the ladder of the
+    # best of each size does not reach it.
+    first = _by_selection(pool.front, hall)
+    believed = _by_selection(_near_the_front(pool, hall), hall)[:_BELIEVED]
+    candidates = dict.fromkeys([*first, *believed, *pool.ladder(most_finished(table))])
     bring_to_users_units(
-        hall, [*_by_selection(pool, hall), *pool.ladder(most_finished(table))], table, scaling,
-        clock.part(_UNITS_SHARE).deadline,
+        hall, candidates, table, scaling, clock.part(_UNITS_SHARE).deadline
     )  # fmt: skip
     simplify_constants(hall, table, has_units=task.has_units, deadline=clock.deadline)
 
 
-def _by_selection(pool: Pool, hall: HallOfFame) -> list[Candidate]:
-    """The front, what describes a sample of the table in the fewest nats first.
+def _near_the_front(pool: Pool, hall: HallOfFame) -> list[Candidate]:
+    """Formulas that are good for their size, each symbol of which is about as dear."""
+    n_rows = hall.evidence.sample.n_rows
+
+    def length(candidate: Candidate) -> float:
+        loss = max(candidate.loss, hall.loss_floor, np.finfo(float).tiny)
+        return 0.5 * n_rows * float(np.log(loss)) + _SYMBOL * candidate.complexity
+
+    return sorted(pool.candidates, key=length)[: 4 * _BELIEVED]
+
+
+def _by_selection(candidates: Sequence[Candidate], hall: HallOfFame) -> list[Candidate]:
+    """Formulas, what describes a sample of the table in the fewest nats first.
 
     The losses are those of a sample: to a million rows what is fitted to its noise would be dear.
     """
     sample = hall.evidence.sample
     sample = replace(sample, n_rows=min(sample.n_rows, FIT_ROWS))
-    return sorted(pool.front, key=lambda c: description_length(c.expression, c.loss, sample))
+    return sorted(candidates, key=lambda c: description_length(c.expression, c.loss, sample))

@@ -106,7 +106,7 @@ def with_error(value: float, error: float) -> str:
     """
     if not (math.isfinite(value) and 0.0 < error < math.inf):
         return repr(value)
-    digits = 2 if f"{error:.0e}"[0] == "1" else 1
+    digits = 2 if f"{error:.1e}"[0] == "1" else 1
     mantissa, exponent = f"{error:.{digits - 1}e}".split("e")
     last = int(exponent) - digits + 1  # power of ten of the last digit that is given
     uncertain = mantissa.replace(".", "")

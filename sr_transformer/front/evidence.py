@@ -22,7 +22,8 @@ from sr_transformer.table.table import Table
 
 Array = np.ndarray
 
-_ROWS = 1_000  # on which residuals are looked at, and constants' errors computed
+_ROWS = 100_000  # on which residuals are looked at, and constants' errors computed
+_FEW = 1_000  # of them, that are looked at one by one
 
 # From so many rows on, residuals can be told to be heavy-tailed: of fewer, a formula with some
 # constants passes through most, and the others are its outliers.
@@ -165,9 +166,10 @@ class Evidence:
             size = divided(size if table.root is None else size * table.root, table.exponent)
             floor = math.sqrt(max(self.sample.floor, np.finfo(float).tiny))
             normal = math.log(max(math.sqrt(float(np.mean(size * size))), floor))
+            size, shares = _representative(size)
             scales = np.maximum(max(float(np.median(size)), floor) * _SCALES, floor)
             squares = np.square(size / scales[:, None]) / _FREEDOM
-            nats = 0.5 * (_FREEDOM + 1.0) * np.mean(np.log1p(squares), axis=1) + np.log(scales)
+            nats = 0.5 * (_FREEDOM + 1.0) * (np.log1p(squares) @ shares) + np.log(scales)
             shorter = normal + _NORMAL - float(np.min(nats)) - _STUDENT
         return max(0.0, self.sample.n_rows * shorter) if math.isfinite(shorter) else 0.0
 
@@ -216,3 +218,15 @@ class Evidence:
                 expression, self._table, self.sample.n_rows
             )
         return self._errors[expression]
+
+
+def _representative(sizes: Array) -> tuple[Array, Array]:
+    """Some of many residuals, the largest among them, and the share that each stands for."""
+    n = len(sizes)
+    if n <= _FEW:
+        return sizes, np.full(n, 1.0 / n)
+    first = n - _FEW // 2
+    order = np.argpartition(sizes, first)
+    others = order[:first][:: -(-first // (_FEW // 2))]
+    shares = np.concatenate([np.full(len(others), first / len(others)), np.ones(n - first)])
+    return sizes[np.concatenate([others, order[first:]])], shares / n

@@ -77,7 +77,8 @@ def bring_to_users_units(
         for spelled in (_without_rounding(written), written):
             shorter = spelled.simplify().lower(hall.operators)
             n_symbols = 0 if shorter is None else len(shorter.symbols)
-            if n_symbols <= _SHORT or 0 < n_symbols - longest <= _SAVED:
+            too_long = 0 < n_symbols - longest <= _SAVED and n_symbols <= _SHORT + _SAVED
+            if n_symbols <= _SHORT or too_long:
                 shorter = spelled.shortest(hall.operators)
             if shorter == shown:
                 break
@@ -160,7 +161,8 @@ def _shorter(
     candidate: Candidate, hall: HallOfFame, table: Table, some: Table
 ) -> Iterator[Candidate]:
     """What a formula is without an offset or a factor that noise may have put in."""
-    loss = max(some.loss(candidate.expression), hall.loss_floor, np.finfo(float).tiny)
+    # Of all rows: some may hold none of the outliers that the constants have been drawn to.
+    loss = max(candidate.loss, hall.loss_floor, np.finfo(float).tiny)
     for shorter in without_a_constant(candidate.expression, some, loss):
         spelled = shorter.lower(hall.operators)
         if spelled is not None and spelled.complexity() < candidate.complexity:

@@ -15,40 +15,39 @@ from sr_transformer.expression.language import CONSTANT
 
 CURVES = {
     "line": ("2.5 * x0 + 1.3",),
-    "parabola": ("2.5 * x0 ^ 2.0 + 1.3 * x0 + 0.7", "2.5 * (x0 + 1.3) ^ 2.0 + 0.7"),
-    "inverse with offset": ("2.5 / x0 + 1.3",),
     "power": ("2.5 * x0 ^ 1.3",),
-    "power with offset": ("2.5 * x0 ^ 1.3 + 0.7", "2.5 * (x0 + 1.3) ^ 0.7"),
-    "logarithm": ("2.5 * log(x0) + 1.3",),
     "exponential": ("2.5 * exp(1.3 * x0)",),
+    "logarithm": ("2.5 * log(x0) + 1.3",),
+    "wave": ("2.5 * sin(1.3 * x0 + 0.7)", "2.5 * cos(1.3 * x0 + 0.7)"),
+    "parabola": ("2.5 * x0 ^ 2.0 + 1.3 * x0 + 0.7", "2.5 * (x0 + 1.3) ^ 2.0 + 0.7"),
     "exponential with offset": ("2.5 * exp(1.3 * x0) + 0.7",),
-    "two exponentials": ("2.5 * exp(1.3 * x0) + 0.7 * exp(0.3 * x0)",),
-    "Arrhenius": ("2.5 * exp(1.3 / x0)",),
-    "Vogel": ("2.5 * exp(1.3 / (x0 + 0.7))",),
-    "thermistor": ("2.5 / (log(x0) + 1.3)", "2.5 / (log(x0) + 1.3) + 0.7"),
-    "logistic": ("2.5 / (1.0 + exp(1.3 + 0.7 * x0))",),
-    "Gompertz": ("2.5 * exp(1.3 * exp(0.7 * x0))",),
-    "stretched exponential": ("2.5 * exp(1.3 * x0 ^ 0.7)",),
+    "inverse with offset": ("2.5 / x0 + 1.3",),
+    "Gaussian": ("2.5 * exp(0.7 * (x0 + 1.3) ^ 2.0)", "2.5 * exp(0.7 * x0 ^ 2.0)"),
     "hyperbola": ("2.5 / (x0 + 1.3)",),
     "Michaelis-Menten, Langmuir, Antoine": ("2.5 * x0 / (x0 + 1.3)", "1.3 / (x0 + 0.7) + 2.5"),
-    "Hill": ("2.5 / (0.7 + x0 ^ 1.3)", "2.5 * x0 ^ 1.3 / (x0 ^ 1.3 + 0.7)"),
-    "Gaussian": ("2.5 * exp(0.7 * (x0 + 1.3) ^ 2.0)", "2.5 * exp(0.7 * x0 ^ 2.0)"),
-    "Gaussian with offset": (
-        "2.5 * exp(0.7 * (x0 + 1.3) ^ 2.0) + 0.3", "2.5 * exp(0.7 * x0 ^ 2.0) + 0.3",
-    ),
-    "log-normal": ("2.5 * exp(0.7 * (log(x0) + 1.3) ^ 2.0)",),
-    "Lorentzian": ("2.5 / (0.7 + (x0 + 1.3) ^ 2.0)", "2.5 / (0.7 + x0 ^ 2.0)"),
-    "wave": ("2.5 * sin(1.3 * x0 + 0.7)", "2.5 * cos(1.3 * x0 + 0.7)"),
+    "logistic": ("2.5 / (1.0 + exp(1.3 + 0.7 * x0))",),
+    "Arrhenius": ("2.5 * exp(1.3 / x0)",),
+    "power with offset": ("2.5 * x0 ^ 1.3 + 0.7", "2.5 * (x0 + 1.3) ^ 0.7"),
     "wave with offset": ("2.5 * sin(1.3 * x0 + 0.7) + 0.3", "2.5 * cos(1.3 * x0 + 0.7) + 0.3"),
     "damped wave": (
         "2.5 * exp(1.3 * x0) * sin(0.7 * x0 + 0.3)", "2.5 * exp(1.3 * x0) * cos(0.7 * x0 + 0.3)",
     ),
-    "Ricker, gamma": ("2.5 * x0 * exp(1.3 * x0)", "2.5 * x0 ^ 0.7 * exp(1.3 * x0)"),
+    "Hill": ("2.5 / (0.7 + x0 ^ 1.3)", "2.5 * x0 ^ 1.3 / (x0 ^ 1.3 + 0.7)"),
+    "Lorentzian": ("2.5 / (0.7 + (x0 + 1.3) ^ 2.0)", "2.5 / (0.7 + x0 ^ 2.0)"),
+    "Vogel": ("2.5 * exp(1.3 / (x0 + 0.7))",),
+    "thermistor": ("2.5 / (log(x0) + 1.3)", "2.5 / (log(x0) + 1.3) + 0.7"),
     "hyperbolic tangent": ("2.5 * tanh(1.3 * x0)",),
+    "Gaussian with offset": (
+        "2.5 * exp(0.7 * (x0 + 1.3) ^ 2.0) + 0.3", "2.5 * exp(0.7 * x0 ^ 2.0) + 0.3",
+    ),
+    "Ricker, gamma": ("2.5 * x0 * exp(1.3 * x0)", "2.5 * x0 ^ 0.7 * exp(1.3 * x0)"),
+    "Gompertz": ("2.5 * exp(1.3 * exp(0.7 * x0))",),
+    "stretched exponential": ("2.5 * exp(1.3 * x0 ^ 0.7)",),
+    "two exponentials": ("2.5 * exp(1.3 * x0) + 0.7 * exp(0.3 * x0)",),
+    "log-normal": ("2.5 * exp(0.7 * (log(x0) + 1.3) ^ 2.0)",),
 }  # fmt: skip
-"""By name, the spellings; what numbers they hold means nothing."""
+"""By name, the most usual first, the spellings; what numbers they hold means nothing."""
 
-_MODELS = 2  # of several columns: a weighted sum of them, and a product of their powers
 _POWERS = frozenset({"square", "cube", "sqrt", "inv"})
 
 
@@ -68,21 +67,27 @@ def cost_by_name(expression: Expression, n_columns: int) -> float:
         Infinite for what has no name.
     """
     columns = expression.variables
-    cost = math.log(len(CURVES) + _MODELS)
-    if len(columns) == 1:
-        return cost + math.log(n_columns) if _is_curve(expression, columns[0]) else math.inf
-    if not columns or not (_is_weighted_sum(expression) or _is_product_of_powers(expression)):
+    n, m = n_columns, len(columns)
+    if m == 1:
+        rank = _rank(expression, columns[0])
+        return _rank_cost(rank) + math.log(n) if rank else math.inf
+    if m == 0 or not (_is_weighted_sum(expression) or _is_product_of_powers(expression)):
         return math.inf
     # How many columns, and which.
-    n, m = n_columns, len(columns)
     sets = math.lgamma(n + 1.0) - math.lgamma(m + 1.0) - math.lgamma(n - m + 1.0)
-    return cost + math.log(n) + sets
+    return _rank_cost(1) + math.log(n) + sets
 
 
-def _is_curve(expression: Expression, column: int) -> bool:
+def _rank_cost(rank: int) -> float:
+    """Zipf's law: the second is half as frequent as the first, the third a third."""
+    return math.log(rank) + math.log(sum(1.0 / k for k in range(1, len(CURVES) + 1)))
+
+
+def _rank(expression: Expression, column: int) -> int:
+    """Place of a curve among the named ones, 0 where it is none of them."""
     if len(expression.symbols) > _longest():
-        return False
-    return expression.renamed({column: 0}).simplify().symbols in _forms()
+        return 0
+    return _forms().get(expression.renamed({column: 0}).simplify().symbols, 0)
 
 
 def _is_weighted_sum(expression: Expression) -> bool:
@@ -123,18 +128,18 @@ def _is_once(parts: list[Expression]) -> bool:
 
 
 @cache
-def _forms() -> frozenset[tuple[str, ...]]:
-    """The canonical symbols of each spelling, which the signs of constants change, too."""
-    forms = set()
-    for text in (text for spellings in CURVES.values() for text in spellings):
-        law = Expression.parse(text)
-        for signs in product((1.0, -1.0), repeat=len(law.constants)):
-            flipped = [
-                sign * c if c not in (1.0, 2.0) else c
-                for sign, c in zip(signs, law.constants, strict=True)
-            ]
-            forms.add(law.with_constants(flipped).simplify().symbols)
-    return frozenset(forms)
+def _forms() -> dict[tuple[str, ...], int]:
+    """The place of each spelling's canonical symbols, which the signs of constants change, too."""
+    places: dict[tuple[str, ...], int] = {}
+    for place, spellings in enumerate(CURVES.values(), start=1):
+        for law in map(Expression.parse, spellings):
+            for signs in product((1.0, -1.0), repeat=len(law.constants)):
+                flipped = [
+                    sign * c if c not in (1.0, 2.0) else c
+                    for sign, c in zip(signs, law.constants, strict=True)
+                ]
+                places.setdefault(law.with_constants(flipped).simplify().symbols, place)
+    return places
 
 
 @cache

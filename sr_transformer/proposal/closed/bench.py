@@ -28,7 +28,8 @@ MOST_INNER_TERMS = 4
 
 _MOST_COLUMNS = 10  # beyond, only the linear family uses all columns
 _MOST_TERMS = 8
-_SHORTENED_BY = 6  # symbols that a shorter spelling may save
+_SHORTENED = 20  # symbols up to which a shorter spelling is looked for
+_SHORTENED_BY = 6  # that it may save
 _WORTH_REFITTING = 0.5  # share of the mean's loss
 _ALL_WHOLE = 2.0**53  # constants from here on have no fraction
 _WHOLE = 1e-9  # relative distance at which a constant is tried as a multiple of a half
@@ -142,7 +143,9 @@ class Bench:
     def _spelled(self, formula: Expression) -> Fitted:
         """A short enough allowed spelling; of infinite loss where there is none to be used."""
         shown = formula.simplify().lower(self.operators)
-        if shown is not None and 0 < len(shown.symbols) - self._maxsize <= _SHORTENED_BY:
+        # The shortest spelling takes milliseconds: long formulas go without.
+        n_symbols = 0 if shown is None else len(shown.symbols)
+        if n_symbols <= _SHORTENED and 0 < n_symbols - self._maxsize <= _SHORTENED_BY:
             shown = formula.shortest(self.operators)
         if shown is None or len(shown.symbols) > self._maxsize or not shown.variables:
             return formula, np.inf
