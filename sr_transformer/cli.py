@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sr_transformer import __version__
+from sr_transformer.cli_benchmark import PROCESSES, THREADS, benchmark_app, require_lightning
 from sr_transformer.console import (
     clear_errors,
     error_console,
@@ -46,11 +47,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-benchmark_app = typer.Typer(help="Measure this package.", no_args_is_help=True)
 app.add_typer(benchmark_app, name="benchmark")
-
-_PROCESSES = "Copies of the network that share each step; default: all GPUs, or 1 on a CPU"
-_THREADS = "CPU threads of each process that trains"
 
 
 def main() -> None:
@@ -205,8 +202,8 @@ def train(
         str | None, typer.Option(help="Begin a new run with a model: default or its path")
     ] = None,
     cool_down: Annotated[bool, typer.Option("--cool-down", help="Finish the run now")] = False,
-    processes: Annotated[int | None, typer.Option(help=_PROCESSES)] = None,
-    threads: Annotated[int | None, typer.Option(help=_THREADS)] = None,
+    processes: Annotated[int | None, typer.Option(help=PROCESSES)] = None,
+    threads: Annotated[int | None, typer.Option(help=THREADS)] = None,
     workers: Annotated[
         int, typer.Option(help="Processes that make examples, or solve problems for --evaluate")
     ] = 1,
@@ -238,7 +235,7 @@ def train(
         for name, path in {"--out": out, "--card": card}.items():
             if path is not None:
                 fail(f"{name} is written by an evaluation only; add --evaluate.")
-        _require_lightning()
+        require_lightning()
         from sr_transformer.training.loop import train as run_training
 
         with shown_warnings(), shown_training() as report:
@@ -258,113 +255,6 @@ def train(
             )
         print(written)
         _draw_curves(directory)
-
-
-@benchmark_app.command("suite")
-def benchmark_suite(
-    catalogues: Annotated[list[Path], typer.Argument(help="Problem catalogues in YAML")],
-    methods: Annotated[
-        str, typer.Option(help="Comma-separated; an unknown name shows all")
-    ] = "none,prior",
-    seconds: Annotated[float, typer.Option(help="Seconds for each fit")] = 10.0,
-    rows: Annotated[int, typer.Option(help="Rows of each table")] = 200,
-    noise: Annotated[float, typer.Option(help="Noise on y, in standard deviations of y")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of tables and methods")] = 0,
-    limit: Annotated[int | None, typer.Option(help="First problems of each catalogue only")] = None,
-    out: Annotated[Path, typer.Option(help="Results; a stopped run goes on from here")] = Path(
-        "results.jsonl"
-    ),
-) -> None:
-    """Count how many known laws each method recovers from the same tables in the same time."""
-    with clear_errors():
-        from sr_transformer.evaluation.suite import Settings, print_summary, run
-
-        settings = Settings(seconds=seconds, rows=rows, noise=noise, seed=seed)
-        with shown_warnings():
-            results = run(
-                catalogues, [name.strip() for name in methods.split(",") if name.strip()],
-                settings=settings, out=out, limit=limit, console=error_console(),
-            )  # fmt: skip
-        print_summary(results, output_console())
-
-
-@benchmark_app.command("train")
-def benchmark_train(
-    preset: Annotated[str, typer.Option(help="Size: tiny, small or base")] = "small",
-    seconds: Annotated[float, typer.Option(help="About how long to measure")] = 20.0,
-    processes: Annotated[int | None, typer.Option(help=_PROCESSES)] = None,
-    threads: Annotated[int | None, typer.Option(help=_THREADS)] = None,
-    workers: Annotated[int, typer.Option(help="Processes that make examples")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-) -> None:
-    """Measure how many examples a second this machine makes and learns."""
-    with clear_errors():
-        _require_lightning()
-        from sr_transformer.training.speed import measure_speed
-
-        with shown_warnings():
-            speed = measure_speed(
-                preset, seconds, processes=processes, threads=threads, workers=workers,
-                device=device,
-            )  # fmt: skip
-        print(f"examples made by one core   {speed.generated:,.0f} a second")
-        print(f"examples learnt             {speed.trained:,.0f} a second")
-        print(f"time spent waiting for data {speed.data_wait:.1%}")
-
-
-@benchmark_app.command("fit")
-def benchmark_fit(
-    candidates: Annotated[int, typer.Option(help="Formulas that the Transformer draws")] = 256,
-    seed: Annotated[int, typer.Option(help="Of the table and the fit")] = 0,
-) -> None:
-    """Show where the time of a fit of 200 rows and 3 columns goes, once everything is loaded."""
-    with clear_errors():
-        from sr_transformer.evaluation.fit_speed import measure_fit
-
-        with shown_warnings():
-            speed = measure_fit(candidates, seed)
-        for stage, seconds in speed.seconds.items():
-            print(f"{stage:<13}{seconds:7.3f} s")
-        print(f"formulas of 3 constants fitted by one core  {speed.fitted:,.0f} a second")
-
-
-@benchmark_app.command("limits")
-def benchmark_limits(
-    limits: Annotated[str, typer.Option(help="Time limits in seconds")] = "0.5,2,10",
-    search: Annotated[str, typer.Option(help="Search engine: auto, pysr, operon or none")] = "none",
-    jobs: Annotated[int | None, typer.Option(help="Processes that fit constants")] = None,
-    seed: Annotated[int, typer.Option(help="Of the tables and the fits")] = 0,
-) -> None:
-    """Show how well fits keep to their time limit, and what they find, on tables of all sizes."""
-    with clear_errors():
-        try:
-            seconds = [float(limit) for limit in limits.split(",")]
-        except ValueError:
-            fail(f"--limits is {limits!r}; give seconds with commas between them.")
-        from sr_transformer.estimators.regressor import SymbolicTransformerRegressor
-        from sr_transformer.evaluation.limits import measure_limits
-        from sr_transformer.evaluation.measuring import table_of_numbers
-
-        def make(limit: float) -> SymbolicTransformerRegressor:
-            return SymbolicTransformerRegressor(
-                search, timeout_in_seconds=limit, n_jobs=jobs, random_state=seed
-            )
-
-        shown = table_of_numbers(
-            "Fits within a time limit", ["selected", "rows x columns"],
-            ["limit s", "took s", "CPU s", "from the law"],
-        )  # fmt: skip
-        late = 0
-        with shown_warnings():
-            for fit in measure_limits(make, seconds, seed=seed, say=say):
-                late += fit.is_late
-                shown.add_row(
-                    fit.formula, fit.table.name, f"{fit.limit:g}",
-                    f"{'late ' if fit.is_late else ''}{fit.seconds:.2f}",
-                    f"{fit.cpu_seconds:.2f}", f"{fit.distance:.1f}",
-                )  # fmt: skip
-        output_console().print(shown)
-        print(f"fits that took more than 10 % and 0.3 s longer than their limit: {late}")
 
 
 # --- the pieces ---------------------------------------------------------------------------------
@@ -486,13 +376,6 @@ def _load_estimator(path: Path) -> SymbolicTransformerRegressor:
     if not hasattr(model, "feature_names_in_") or model.n_outputs_ > 1:
         fail(f"{path} was not made by 'fit --save': it has no named columns, or several outputs.")
     return model
-
-
-def _require_lightning() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("lightning") is None:
-        fail('training needs Lightning; install it with pip install "sr-transformer[train]"')
 
 
 def _evaluate(

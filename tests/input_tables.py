@@ -310,6 +310,7 @@ PARAMETERS: dict[str, tuple[tuple[str, ...], str]] = {
     "temperature": (ABOVE_ZERO, "temperature is .*; it must be a finite number above 0"),
     "timeout_in_seconds": ((*ABOVE_ZERO, "None"), "timeout_in_seconds is .*; .*number above 0"),
     "model_selection": ((), "model_selection is .*; allowed are 'desc"),
+    "loss": ((), "loss is .*; allowed are 'squared'"),
     "checkpoint": ((), "checkpoint is .*; it must be|there is no checkpoint at .*; give the path"),
     "device": (("auto",), "device is .*; it must be a str|device is .*; allowed are 'auto'"),
     "n_jobs": (

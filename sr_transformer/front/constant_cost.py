@@ -78,9 +78,9 @@ def _near(constant: float, of_pi: bool) -> Iterator[float]:
         yield float(f"{constant:.{digits - 1}e}")
     for unit in (1.0, math.pi, 1.0 / math.pi) if of_pi else (1.0,):
         for denominator in range(1, _LARGEST_DENOMINATOR + 1):
-            numerator = round(constant / unit * denominator)
-            if 0 < abs(numerator) <= _LARGEST_NUMERATOR:
-                yield numerator / denominator * unit
+            times = constant / unit * denominator
+            if 0.5 < abs(times) < _LARGEST_NUMERATOR + 0.5:
+                yield round(times) / denominator * unit
 
 
 def without_rounding(constant: float) -> float:

@@ -39,7 +39,8 @@ _STUDENT = (
 )
 _SCALES = np.exp(np.linspace(-1.5, 1.5, 13))  # times the median residual, for the best one
 
-_COMMON_SIZE = math.log(10.0)  # of a constant, from one
+_COMMON_SIZE = math.log(100.0)  # of a constant, from one
+_RAREST_SIZE = math.log(100.0)  # beyond that
 
 _BOX_POINTS = 512
 _WORST_BOX = 6.0  # nats that anything beside the rows may cost at most
@@ -149,12 +150,12 @@ class Evidence:
     def _far_from_one(self, expression: Expression) -> float:
         """Nats of the sizes of the constants, in the scaled table's units.
 
-        There most are about one; a decade more than one in either direction is a nat for each
-        factor of e, as in a density of a constant c of ``1 / c^2`` (or 1, below).
+        There most are within two decades of one. Beyond, the density of a constant c is taken to
+        fall as ``1 / c^2``, or to be even below one, down to where it is as rare as they get.
         """
         scaled = self._scaling.to_scaled_units(expression)
         sizes = (abs(math.log(abs(c))) for c in scaled.constants if c and math.isfinite(c))
-        return sum(max(0.0, size - _COMMON_SIZE) for size in sizes)
+        return sum(min(max(0.0, size - _COMMON_SIZE), _RAREST_SIZE) for size in sizes)
 
     def _saved_by_heavy_tails(self, expression: Expression) -> float:
         """By how many nats Student's t describes residuals better than a normal distribution."""

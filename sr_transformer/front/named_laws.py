@@ -46,7 +46,13 @@ CURVES = {
     "two exponentials": ("2.5 * exp(1.3 * x0) + 0.7 * exp(0.3 * x0)",),
     "log-normal": ("2.5 * exp(0.7 * (log(x0) + 1.3) ^ 2.0)",),
 }  # fmt: skip
-"""By name, the most usual first, the spellings; what numbers they hold means nothing."""
+"""By name, the spellings; what numbers they hold means nothing."""
+
+RARE = frozenset({"Ricker, gamma", "stretched exponential", "two exponentials", "log-normal"})
+"""Names of those that are met less often than what they look like: a Gaussian, a decay."""
+
+_RARER = math.log(5.0)
+_MODELS = 2  # of several columns: a weighted sum of them, and a product of their powers
 
 _POWERS = frozenset({"square", "cube", "sqrt", "inv"})
 
@@ -68,26 +74,24 @@ def cost_by_name(expression: Expression, n_columns: int) -> float:
     """
     columns = expression.variables
     n, m = n_columns, len(columns)
+    cost = math.log(len(CURVES) + _MODELS) + math.log(n)
     if m == 1:
-        rank = _rank(expression, columns[0])
-        return _rank_cost(rank) + math.log(n) if rank else math.inf
+        name = _name(expression, columns[0])
+        if name is None:
+            return math.inf
+        return cost + (_RARER if name in RARE else 0.0)
     if m == 0 or not (_is_weighted_sum(expression) or _is_product_of_powers(expression)):
         return math.inf
     # How many columns, and which.
     sets = math.lgamma(n + 1.0) - math.lgamma(m + 1.0) - math.lgamma(n - m + 1.0)
-    return _rank_cost(1) + math.log(n) + sets
+    return cost + sets
 
 
-def _rank_cost(rank: int) -> float:
-    """Zipf's law: the second is half as frequent as the first, the third a third."""
-    return math.log(rank) + math.log(sum(1.0 / k for k in range(1, len(CURVES) + 1)))
-
-
-def _rank(expression: Expression, column: int) -> int:
-    """Place of a curve among the named ones, 0 where it is none of them."""
+def _name(expression: Expression, column: int) -> str | None:
+    """Name of a curve; ``None`` where it is none of them."""
     if len(expression.symbols) > _longest():
-        return 0
-    return _forms().get(expression.renamed({column: 0}).simplify().symbols, 0)
+        return None
+    return _forms().get(expression.renamed({column: 0}).simplify().symbols)
 
 
 def _is_weighted_sum(expression: Expression) -> bool:
@@ -128,18 +132,18 @@ def _is_once(parts: list[Expression]) -> bool:
 
 
 @cache
-def _forms() -> dict[tuple[str, ...], int]:
-    """The place of each spelling's canonical symbols, which the signs of constants change, too."""
-    places: dict[tuple[str, ...], int] = {}
-    for place, spellings in enumerate(CURVES.values(), start=1):
+def _forms() -> dict[tuple[str, ...], str]:
+    """The name by each spelling's canonical symbols, which the signs of constants change, too."""
+    names: dict[tuple[str, ...], str] = {}
+    for name, spellings in CURVES.items():
         for law in map(Expression.parse, spellings):
             for signs in product((1.0, -1.0), repeat=len(law.constants)):
                 flipped = [
                     sign * c if c not in (1.0, 2.0) else c
                     for sign, c in zip(signs, law.constants, strict=True)
                 ]
-                places.setdefault(law.with_constants(flipped).simplify().symbols, place)
-    return places
+                names.setdefault(law.with_constants(flipped).simplify().symbols, name)
+    return names
 
 
 @cache

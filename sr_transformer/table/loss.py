@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sr_transformer.errors import shown
+
 Array = np.ndarray
 
 # Residuals of normal noise beyond so many standard deviations count as in a mean of absolute
@@ -249,7 +251,7 @@ LOSSES = {loss.name: loss for loss in (SQUARED, Loss("absolute"), Loss("huber"),
 def check_loss(name: str) -> Loss:
     """The loss of a name, else ValueError."""
     if not isinstance(name, str) or name not in LOSSES:
-        raise ValueError(f"loss is {name!r}; allowed are {', '.join(map(repr, LOSSES))}.")
+        raise ValueError(f"loss is {shown(name)}; allowed are {', '.join(map(repr, LOSSES))}.")
     return LOSSES[name]
 
 

@@ -127,7 +127,8 @@ class Range:
 
     def squared_rates(self) -> Array:
         """Of exponentials of the square of the column."""
-        return _both(_RATES)[:, None] / max(self.low**2, self.high**2)
+        end = max(abs(self.low), abs(self.high))
+        return _both(_RATES)[:, None] / end / end
 
     def waves(self) -> Array:
         """A rate, and a phase."""
