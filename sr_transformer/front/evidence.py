@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sr_transformer.expression import Expression
+from sr_transformer.expression.program import compile_program
 from sr_transformer.front.description_length import Sample, description_length
 from sr_transformer.front.pool import Candidate
 from sr_transformer.front.standard_errors import standard_errors
@@ -39,8 +40,9 @@ _STUDENT = (
 )
 _SCALES = np.exp(np.linspace(-1.5, 1.5, 13))  # times the median residual, for the best one
 
-_COMMON_SIZE = math.log(100.0)  # of a constant, from one
-_RAREST_SIZE = math.log(100.0)  # beyond that
+# Logarithms of the sizes of constants: from one, and beyond that.
+_COMMON_SIZE, _COMMON_EXPONENT = math.log(100.0), math.log(5.0)
+_RAREST = math.log(100.0)
 
 _BOX_POINTS = 512
 _WORST_BOX = 6.0  # nats that anything beside the rows may cost at most
@@ -150,12 +152,14 @@ class Evidence:
     def _far_from_one(self, expression: Expression) -> float:
         """Nats of the sizes of the constants, in the scaled table's units.
 
-        There most are within two decades of one. Beyond, the density of a constant c is taken to
-        fall as ``1 / c^2``, or to be even below one, down to where it is as rare as they get.
+        There most are within two decades of one, and exponents within a factor of five. Beyond, the
+        density of a constant c is taken to fall as ``1 / c^2``, or to be even below one, down to
+        where it is as rare as they get.
         """
-        scaled = self._scaling.to_scaled_units(expression)
-        sizes = (abs(math.log(abs(c))) for c in scaled.constants if c and math.isfinite(c))
-        return sum(min(max(0.0, size - _COMMON_SIZE), _RAREST_SIZE) for size in sizes)
+        scaled = self._scaling.to_scaled_units(expression).constants
+        program = compile_program(expression.symbols, expression.language)
+        exponents = [expression.constants[i] for i in program.exponents]
+        return _rarity(scaled, _COMMON_SIZE) + _rarity(exponents, _COMMON_EXPONENT)
 
     def _saved_by_heavy_tails(self, expression: Expression) -> float:
         """By how many nats Student's t describes residuals better than a normal distribution."""
@@ -219,6 +223,11 @@ class Evidence:
                 expression, self._table, self.sample.n_rows
             )
         return self._errors[expression]
+
+
+def _rarity(constants: Iterable[float], common: float) -> float:
+    sizes = (abs(math.log(abs(c))) for c in constants if c and math.isfinite(c))
+    return sum(min(max(0.0, size - common), _RAREST) for size in sizes)
 
 
 def _representative(sizes: Array) -> tuple[Array, Array]:

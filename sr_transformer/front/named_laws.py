@@ -107,7 +107,7 @@ def _is_product_of_powers(expression: Expression) -> bool:
     bases = []
     for factor in factors:
         head = factor.symbols[0]
-        if head in _POWERS or (head == "^" and factor.symbols[-1] == CONSTANT):
+        if head in _POWERS or (head == "^" and factor.arguments[1].symbols == (CONSTANT,)):
             factor = factor.arguments[0]
         bases.append(factor)
     return _all_leaves(bases) and _is_once(bases)
