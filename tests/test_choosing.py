@@ -176,6 +176,8 @@ def test_the_names_of_laws_hold_for_any_constants_and_column():
     assert cost_by_name(Expression.parse("2.5 * x0 ^ 1.3 / x1"), 2) < 5.0
     assert np.isinf(cost_by_name(Expression.parse("2.5 * x0 * x1 + x1"), 2))
     assert np.isinf(cost_by_name(Expression.parse("x0 ^ (x1 - 0.3)"), 2))
+    assert cost_by_name(Expression.parse("x0 ^ 5.0 - 1.3 * x0 ^ 4.0 + square(x0) + 0.7 * x0"), 1) < 9.0
+    assert np.isinf(cost_by_name(Expression.parse("x0 ^ 5.0 + sin(x0)"), 1))
 
 
 # --- beside the rows --------------------------------------------------------------------------

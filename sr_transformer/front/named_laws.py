@@ -52,7 +52,9 @@ RARE = frozenset({"Ricker, gamma", "stretched exponential", "two exponentials", 
 """Names of those that are met less often than what they look like: a Gaussian, a decay."""
 
 _RARER = math.log(5.0)
-_MODELS = 2  # of several columns: a weighted sum of them, and a product of their powers
+_MODELS = 3  # polynomials; and of several columns a weighted sum, and a product of powers
+_DEGREE = 6  # of a polynomial
+_WHOLE = frozenset(map(float, range(1, _DEGREE + 1)))
 
 _POWERS = frozenset({"square", "cube", "sqrt", "inv"})
 
@@ -74,17 +76,40 @@ def cost_by_name(expression: Expression, n_columns: int) -> float:
     """
     columns = expression.variables
     n, m = n_columns, len(columns)
-    cost = math.log(len(CURVES) + _MODELS) + math.log(n)
+    cost = math.log(len(CURVES) + _MODELS)
     if m == 1:
+        cost += math.log(n)
         name = _name(expression, columns[0])
-        if name is None:
-            return math.inf
-        return cost + (_RARER if name in RARE else 0.0)
+        if name is not None:
+            return cost + (_RARER if name in RARE else 0.0)
+        n_powers = _powers_of_polynomial(expression)
+        return cost + _sets(_DEGREE, n_powers) if n_powers else math.inf
     if m == 0 or not (_is_weighted_sum(expression) or _is_product_of_powers(expression)):
         return math.inf
-    # How many columns, and which.
-    sets = math.lgamma(n + 1.0) - math.lgamma(m + 1.0) - math.lgamma(n - m + 1.0)
-    return cost + sets
+    return cost + _sets(n, m)
+
+
+def _sets(n: int, m: int) -> float:
+    """Nats for how many of n, and which."""
+    return math.log(n) + math.lgamma(n + 1.0) - math.lgamma(m + 1.0) - math.lgamma(n - m + 1.0)
+
+
+def _powers_of_polynomial(expression: Expression) -> int:
+    """How many powers of its one column a formula sums up; 0 where it is no such sum."""
+    n_powers = 0
+    for term in _taken_apart(expression, ("+", "-")):
+        powers = [f for f in _taken_apart(term, ("*", "neg")) if f.symbols != (CONSTANT,)]
+        if len(powers) > 1 or not all(map(_is_whole_power, powers)):
+            return 0
+        n_powers += len(powers)
+    return n_powers if n_powers <= _DEGREE else 0
+
+
+def _is_whole_power(part: Expression) -> bool:
+    head, *below = part.symbols
+    if not below or head in ("square", "cube"):
+        return len(below) <= 1
+    return head == "^" and len(below) == 2 and below[1] == CONSTANT and part.constants[0] in _WHOLE
 
 
 def _name(expression: Expression, column: int) -> str | None:
