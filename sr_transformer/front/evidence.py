@@ -7,7 +7,7 @@ rows but for a few, what they do between and beside the rows, and how large thei
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from sr_transformer.expression import Expression
 from sr_transformer.expression.program import compile_program
 from sr_transformer.front.description_length import Sample, description_length
 from sr_transformer.front.pool import Candidate
-from sr_transformer.front.standard_errors import standard_errors
+from sr_transformer.front.standard_errors import left_out, standard_errors
 from sr_transformer.table.scaling import Scaling, divided
 from sr_transformer.table.table import Table
 
@@ -43,6 +43,10 @@ _SCALES = np.exp(np.linspace(-1.5, 1.5, 13))  # times the median residual, for t
 # Logarithms of the sizes of constants: from one, and beyond that.
 _COMMON_SIZE, _COMMON_EXPONENT = math.log(100.0), math.log(5.0)
 _RAREST = math.log(100.0)
+
+# Share of the variance from which on no law is in sight, and nats that are nearly the same then.
+_UNEXPLAINED = 0.02
+_NEARLY = 5.0
 
 _BOX_POINTS = 512
 _WORST_BOX = 6.0  # nats that anything beside the rows may cost at most
@@ -93,6 +97,9 @@ class Evidence:
         self._y_low, self._y_high = float(table.y.min()), float(table.y.max())
         self._is_robust = table.loss_kind.is_robust
         self._robust: dict[Expression, float] = {}
+        self._centre = table.centre
+        self._heavy: dict[Expression, float] = {}
+        self._unseen: dict[Expression, float] = {}
         self._lengths: dict[Expression, float] = {}
         self._behaviours: dict[Expression, Behaviour] = {}
         self._errors: dict[Expression, tuple[float | None, ...]] = {}
@@ -129,6 +136,32 @@ class Evidence:
         best = min(candidates, key=self.length, default=None)
         return best if best is not None and math.isfinite(self.length(best)) else None
 
+    def chosen(self, front: Sequence[Candidate]) -> int:
+        """The row of a front that describes y in the fewest nats.
+
+        Where even this row leaves much of y unexplained, no law is in sight, and several columns
+        have a part in it, rows of nearly the same length are told apart by what they leave of each
+        row of the table when they are fitted to the others.
+        """
+        lengths = [self.length(candidate) for candidate in front]
+        best = int(np.argmin(lengths))
+        first = front[best]
+        ratio = self.sample.ratio(self.loss(first))
+        if self.sample.n_columns < 2 or ratio < _UNEXPLAINED or not first.expression.variables:
+            return best
+        rivals = [i for i, length in enumerate(lengths) if length <= lengths[best] + _NEARLY]
+        rivals = [i for i in rivals if front[i].expression.variables]
+        return min(rivals, key=lambda i: (self._of_rows_left_out(front[i].expression), i != best))
+
+    def _of_rows_left_out(self, expression: Expression) -> float:
+        """Mean square of what is left of rows that the constants were not fitted to.
+
+        To first order, by the rows' leverage (Allen 1974, the PRESS statistic).
+        """
+        if expression not in self._unseen:
+            self._unseen[expression] = left_out(expression, self._table)
+        return self._unseen[expression]
+
     def _text_length(self, candidate: Candidate) -> float:
         if len(candidate.expression.constants) >= self.n_rows:
             return math.inf
@@ -139,9 +172,12 @@ class Evidence:
         length = self._text_length(candidate)
         if not math.isfinite(length):
             return length
-        # As the shorter of two codes for residuals, normal and heavy-tailed ones: where y has
-        # outliers, a formula does not win by its values on a few of them.
-        length -= self._saved_by_heavy_tails(expression)
+        # Where y has outliers, a formula does not win by its values on a few of them: by a code for
+        # heavy-tailed residuals, it has to save as much.
+        constant = Expression.number(self._centre, expression.language)
+        outliers = self._saved_by_heavy_tails(constant)
+        if outliers:
+            length += max(0.0, outliers - self._saved_by_heavy_tails(expression))
         behaviour = self.behaviour(expression)
         for share in (behaviour.undefined, behaviour.wild):
             # How likely all rows are elsewhere by chance, if they were drawn from the box.
@@ -162,6 +198,11 @@ class Evidence:
         return _rarity(scaled, _COMMON_SIZE) + _rarity(exponents, _COMMON_EXPONENT)
 
     def _saved_by_heavy_tails(self, expression: Expression) -> float:
+        if expression not in self._heavy:
+            self._heavy[expression] = self._heavy_tails(expression)
+        return self._heavy[expression]
+
+    def _heavy_tails(self, expression: Expression) -> float:
         """By how many nats Student's t describes residuals better than a normal distribution."""
         table = self._table
         if len(table.y) < _FEWEST_ROWS or table.loss_kind.is_robust:

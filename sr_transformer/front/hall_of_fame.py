@@ -129,12 +129,15 @@ class HallOfFame(Pool):
         ValueError
             If this object was made without ``evidence``.
         """
+        return [self._evidence().length(c) for c in self.front]
+
+    def _evidence(self) -> Evidence:
         if self.evidence is None:
             raise ValueError(
                 "Description lengths need the table: make the hall of fame with evidence=..., or "
                 f"select by {', '.join(map(repr, MODEL_SELECTIONS[1:]))}."
             )
-        return [self.evidence.length(c) for c in self.front]
+        return self.evidence
 
     def select(self, model_selection: str | None = None) -> int:
         """Row of the front that a rule chooses.
@@ -143,7 +146,8 @@ class HallOfFame(Pool):
         ----------
         model_selection : {"description_length", "best", "accuracy", "score"} or None
             ``"description_length"``: the formula that describes y in the fewest nats, its own
-            text and constants included, so that noise does not pay for symbols. ``"accuracy"``:
+            text and constants included, so that noise does not pay for symbols; see
+            :meth:`~sr_transformer.front.evidence.Evidence.chosen`. ``"accuracy"``:
             the smallest loss. ``"score"``: the highest score. ``"best"``: the highest score among
             the rows whose loss is at most 1.5 times the smallest. The last three have PySR's
             meanings. ``None`` for the rule of this object.
@@ -152,7 +156,7 @@ class HallOfFame(Pool):
         if not self.front:
             raise ValueError("The hall of fame is empty: there is no formula to select.")
         if rule == "description_length":
-            return int(np.argmin(self.description_lengths))
+            return self._evidence().chosen(self.front)
         losses = np.array([self._floored(c.loss) for c in self.front])
         if rule == "accuracy":
             return int(np.argmin(losses))

@@ -1,4 +1,4 @@
-"""How certain the fitted constants of a formula are."""
+"""How certain the fitted constants of a formula are, and what they are worth on other rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from sr_transformer.table.scaling import divided
 from sr_transformer.table.table import Table
 
 Array = np.ndarray
+
+_LARGEST_LEVERAGE = 0.99  # of a row that a constant is for
 
 _WIDTH = 1.57  # median residuals: 1.06 deviations, for a density (Silverman 1986)
 
@@ -64,6 +66,26 @@ def standard_errors(
     for i, error in zip(free, found.tolist(), strict=True):
         errors[i] = error
     return tuple(errors)
+
+
+def left_out(expression: Expression, table: Table) -> float:
+    """Mean square of the residuals of rows, had each been left out of the fit.
+
+    To first order, by the leverage of the rows (Allen 1974, the PRESS statistic). Infinite where
+    the formula has no derivatives.
+    """
+    values, slopes = expression.jacobian(table.X)
+    root = 1.0 if table.root is None else table.root
+    with np.errstate(all="ignore"):
+        residuals = divided(values - table.y, table.exponent) * root
+        slopes = slopes * np.reshape(root, (-1, 1))
+        lengths = np.sqrt(np.einsum("ij,ij->j", slopes, slopes))
+        unit = slopes[:, lengths > 0] / lengths[lengths > 0]
+        if not (np.isfinite(unit).all() and np.isfinite(residuals).all()):
+            return np.inf
+        basis = np.linalg.qr(unit)[0]
+        leverage = np.minimum(np.einsum("ij,ij->i", basis, basis), _LARGEST_LEVERAGE)
+        return float(np.mean(np.square(residuals / (1.0 - leverage))))
 
 
 def _variance(residuals: Array, table: Table) -> float:
