@@ -15,7 +15,7 @@ from sr_transformer.front.constant_cost import is_exact
 from sr_transformer.front.evidence import Evidence
 from sr_transformer.front.named_laws import CURVES, cost_by_name
 from sr_transformer.front.pool import Candidate
-from sr_transformer.front.standard_errors import standard_errors
+from sr_transformer.front.standard_errors import left_out, standard_errors
 from sr_transformer.proposal.constants import refit
 from sr_transformer.table.loss import LOSSES
 from sr_transformer.table.scaling import Scaling
@@ -81,6 +81,38 @@ def test_a_formula_of_as_many_constants_as_rows_is_not_shown():
     y = x[:, 0] ** 2 + 0.3 * np.random.default_rng(0).normal(size=6)
     model = fitted(x, y)
     assert all(len(row.expression.constants) < 6 for row in model.hall_of_fame_)
+
+
+def test_where_no_law_is_in_sight_nearly_equal_rows_are_told_apart_by_rows_left_out():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3))
+    y = X @ [1.0, 0.8, 0.6] + 1.5 * rng.normal(size=40)
+    model = fitted(X, y, proposers=["linear", "power-law"])
+    hall = model.hall_of_fame_
+    lengths = hall.description_lengths
+    row = hall.select()
+    assert lengths[row] <= min(lengths) + 5.0
+    near = [
+        left_out(c.expression, Table.of(X, y))
+        for c, length in zip(hall, lengths, strict=True)
+        if length <= min(lengths) + 5.0 and c.expression.variables
+    ]
+    assert left_out(hall[row].expression, Table.of(X, y)) == pytest.approx(min(near))
+    law = fitted(X, X @ [1.0, 0.8, 0.6] + 0.01 * rng.normal(size=40), proposers=["linear"])
+    assert law.hall_of_fame_.select() == np.argmin(law.hall_of_fame_.description_lengths)
+
+
+def test_rows_left_out_are_those_of_fits_without_them():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([np.ones(12), rng.normal(size=12)])
+    y = X @ [0.31, 1.47] + 0.3 * rng.normal(size=12)
+    errors = []
+    for i in range(12):
+        others = np.arange(12) != i
+        errors.append(X[i] @ np.linalg.lstsq(X[others], y[others], rcond=None)[0] - y[i])
+    table = Table.of(X[:, 1:], y)
+    expression, _ = refit(Expression.parse("0.3 + 1.5 * x0"), table)
+    assert left_out(expression, table) == pytest.approx(np.mean(np.square(errors)))
 
 
 # --- weights and digits -----------------------------------------------------------------------
