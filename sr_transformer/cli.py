@@ -8,6 +8,7 @@ one line and exit code 2.
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import sys
@@ -111,6 +112,11 @@ def fit(
         if as_json:
             rows = model.equations_.drop(columns="sympy_format")
             rows["selected"] = rows.index == model.hall_of_fame_.select()
+            # JSON has no infinity: an error that the readings do not determine is null, too.
+            rows["standard_errors"] = [
+                [e if e is not None and math.isfinite(e) else None for e in errors]
+                for errors in rows["standard_errors"]
+            ]
             print(json.dumps(rows.to_dict("records"), indent=2))
         else:
             print_front(model, target, model.score(X, y))

@@ -161,6 +161,14 @@ def test_the_last_decimal_of_y_is_found(y, resolution):
     assert table.resolution == pytest.approx(resolution)
 
 
+def test_two_classes_are_no_rounded_readings():
+    x = np.linspace(0.0, 1.0, 40)[:, None]
+    table = Table.of(x, np.where(x[:, 0] > 0.5, 1.0, 0.0))
+    assert table.resolution == 1.0
+    assert table.rounding == 0.0
+    assert Table.of(x, np.round(10.0 * x[:, 0])).rounding == pytest.approx(1.0 / 12.0)
+
+
 # --- lookalikes -------------------------------------------------------------------------------
 def test_a_peak_is_a_gaussian():
     x = np.arange(400.0, 501.0, 3.0)

@@ -26,6 +26,7 @@ _ROUNDING_OF_CONSTANTS = 1e-28  # the same of the variance, where a peak has nea
 # Digits after the first within which the last digit of y is looked for, in at most so many rows.
 _MOST_DIGITS = 9
 _DIGIT_ROWS = 10_000
+_FEWEST_STEPS = 3  # of the last digit from the smallest y to the largest
 _DIGIT_ERROR = 1e-14  # relative distance of a number from its decimals that is rounding
 
 _REACH = 5.0  # times the median residual, 3.4 standard deviations of normal noise
@@ -254,6 +255,8 @@ class Table:
     @property
     def rounding(self) -> float:
         """Loss of the law itself, in the mean, where y was rounded to its last decimal."""
+        if np.ptp(self.y) < _FEWEST_STEPS * self.resolution:
+            return 0.0  # no rounded quantity, but two or three classes
         step = float(divided(np.array(self.resolution), self.exponent))
         if self.loss_kind.name == "relative":
             step *= math.sqrt(float(self.shares @ np.square(1.0 / self.y)))
