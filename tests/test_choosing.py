@@ -13,6 +13,7 @@ from sr_transformer.expression.language import ARITHMETIC, DEFAULT_BINARY, DEFAU
 from sr_transformer.expression.writing import with_error
 from sr_transformer.front.constant_cost import is_exact
 from sr_transformer.front.evidence import Evidence
+from sr_transformer.front.hall_of_fame import HallOfFame
 from sr_transformer.front.named_laws import CURVES, cost_by_name
 from sr_transformer.front.pool import Candidate
 from sr_transformer.front.standard_errors import left_out, standard_errors
@@ -186,6 +187,21 @@ def test_rivals_of_one_size_are_settled_by_how_usual_they_are():
     evidence = evidence_of(table.X, table.y)
     usual = length(evidence, table, "2.1 * exp(-0.8 * x0)")
     assert usual < length(evidence, table, "2.1 * (1.0 - tanh(0.8 * x0))")
+
+
+def test_a_shorter_lookalike_does_not_push_the_likeliest_off_the_front():
+    rng = np.random.default_rng(0)
+    x = np.linspace(0.2, 3.0, 60)[:, None]
+    table = Table.of(x, 1.3 + 0.7 * x[:, 0] + 0.1 * rng.normal(size=60))
+    hall = HallOfFame(
+        model_selection="description_length",
+        evidence=Evidence(table, OPERATORS, Scaling.of(x, table.y)),
+    )
+    line, loss = refit(Expression.parse("1.2 + 0.8 * x0"), table)
+    odd = Expression.parse("tan(sin(asin(x0)))")  # said to be a little closer
+    hall.extend([Candidate(line, loss, ""), Candidate(odd, 0.99 * loss, "")])
+    assert len(odd.symbols) < len(line.symbols)
+    assert [c.expression for c in hall] == [line]
 
 
 def test_what_is_won_on_a_few_outlying_rows_counts_little():

@@ -35,7 +35,7 @@ class HallOfFame(Pool):
 
     Iterating, indexing and ``len`` go over the front, simplest formula first. Of several
     formulas of one complexity the front shows the one of the shortest description, if there is
-    ``evidence``; the others stay in the pool. A formula of as many constants as rows is not shown.
+    ``evidence``, and of all the one of the shortest is on it; the others stay in the pool. A formula of as many constants as rows is not shown.
 
     Parameters
     ----------
@@ -97,10 +97,23 @@ class HallOfFame(Pool):
         return self._front
 
     def _rivals_settled(self, evidence: Evidence) -> list[Candidate]:
-        """Of each complexity the formula that is believed."""
+        """Of each complexity the formula that is believed.
+
+        Lookalikes that are shorter than the one that is believed of all, and by chance a little
+        closer, do not push it off the front.
+        """
         groups = (list(group) for _, group in groupby(self.candidates, lambda c: c.complexity))
-        believed = (evidence.believed(group) for group in groups)
-        return [c for c in believed if c is not None]
+        settled = [c for c in map(evidence.believed, groups) if c is not None]
+        best = evidence.believed(settled)
+        if best is None:
+            return settled
+
+        def is_shadowed(candidate: Candidate) -> bool:
+            return candidate.complexity < best.complexity and max(
+                evidence.loss(candidate), self.loss_floor
+            ) <= max(evidence.loss(best), self.loss_floor)
+
+        return [c for c in settled if not is_shadowed(c)]
 
     @property
     def scores(self) -> list[float]:
