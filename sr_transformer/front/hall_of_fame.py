@@ -35,7 +35,8 @@ class HallOfFame(Pool):
 
     Iterating, indexing and ``len`` go over the front, simplest formula first. Of several
     formulas of one complexity the front shows the one of the shortest description, if there is
-    ``evidence``, and of all the one of the shortest is on it; the others stay in the pool. A formula of as many constants as rows is not shown.
+    ``evidence``, and of all the one of the shortest is on it; the others stay in the pool. A
+    formula of as many constants as rows is not shown.
 
     Parameters
     ----------
