@@ -192,10 +192,12 @@ class Evidence:
         density of a constant c is taken to fall as ``1 / c^2``, or to be even below one, down to
         where it is as rare as they get.
         """
-        scaled = self._scaling.to_scaled_units(expression).constants
+        rarity = _rarity(self._scaling.to_scaled_units(expression).constants, _COMMON_SIZE)
+        if not expression.is_fitted:
+            return rarity
         program = compile_program(expression.symbols, expression.language)
         exponents = [expression.constants[i] for i in program.exponents]
-        return _rarity(scaled, _COMMON_SIZE) + _rarity(exponents, _COMMON_EXPONENT)
+        return rarity + _rarity(exponents, _COMMON_EXPONENT)
 
     def _saved_by_heavy_tails(self, expression: Expression) -> float:
         if expression not in self._heavy:

@@ -45,7 +45,7 @@ def standard_errors(
     constants = expression.constants
     free = [i for i, constant in enumerate(constants) if not is_exact(constant)]
     found = np.full(len(free), np.inf)
-    if free and n_readings > len(free):
+    if free and n_readings > len(free) and expression.is_fitted:
         values, slopes = expression.jacobian(table.X)
         root = 1.0 if table.root is None else table.root
         with np.errstate(all="ignore"):
@@ -74,6 +74,8 @@ def left_out(expression: Expression, table: Table) -> float:
     To first order, by the leverage of the rows (Allen 1974, the PRESS statistic). Infinite where
     the formula has no derivatives.
     """
+    if not expression.is_fitted:
+        return np.inf
     values, slopes = expression.jacobian(table.X)
     root = 1.0 if table.root is None else table.root
     with np.errstate(all="ignore"):
