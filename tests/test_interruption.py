@@ -72,8 +72,8 @@ def calls_of(work, interrupt_at=None):
 
     def count(frame, event, _):
         if event == "call" and frame.f_globals.get("__name__", "").startswith("sr_transformer."):
-            if frame.f_code.co_name == "__del__":
-                return  # an error there is nobody's
+            if frame.f_code.co_name in ("__del__", "<genexpr>"):
+                return  # an error there, or where a generator is given up, is nobody's
             if next(counter) == interrupt_at:
                 sys.setprofile(None)
                 raise KeyboardInterrupt
