@@ -75,7 +75,7 @@ class Evidence:
     """Judges formulas on one table.
 
     What it found is kept, so that it goes on answering for the same formulas without the table: a
-    pickle does not hold the rows.
+    pickle does not hold the rows (see :meth:`settle`).
 
     Parameters
     ----------
@@ -106,6 +106,16 @@ class Evidence:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_table": None}
+
+    def settle(self, front: Sequence[Candidate]) -> None:
+        """Find out all that may be asked of the rows of a front once the table is gone."""
+        if self._table is None or not front:
+            return
+        self.chosen(front)
+        for candidate in front:
+            self.errors(candidate.expression)
+            self.behaviour(candidate.expression)
+            self._of_rows_left_out(candidate.expression)
 
     # --- the choice ---------------------------------------------------------------------------
     def length(self, candidate: Candidate) -> float:
@@ -139,8 +149,8 @@ class Evidence:
     def chosen(self, front: Sequence[Candidate]) -> int:
         """The row of a front that describes y in the fewest nats.
 
-        Where even this row leaves much of y unexplained, no law is in sight, and several columns
-        have a part in it, rows of nearly the same length are told apart by what they leave of each
+        Where the table has several columns and even this row leaves much of y unexplained, no law
+        is in sight: rows of nearly the same length are then told apart by what they leave of each
         row of the table when they are fitted to the others.
         """
         lengths = [self.length(candidate) for candidate in front]

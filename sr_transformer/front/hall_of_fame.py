@@ -83,6 +83,9 @@ class HallOfFame(Pool):
         self._framed: tuple[list[Candidate], pd.DataFrame] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
+        # What is shown of the rows is found out before the evidence parts with the table.
+        if self.evidence is not None:
+            self.evidence.settle(self.front)
         return {**self.__dict__, "_framed": None}  # rebuilt where it is asked for
 
     # --- the choice ---------------------------------------------------------------------------

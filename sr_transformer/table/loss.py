@@ -1,8 +1,9 @@
 """How far a formula is from the rows: the loss that the user asks for, by which all is judged.
 
 All losses are given as the square of a size of the residuals, in the units of y squared, so that
-``n / 2 * log(loss)`` is the length of the residuals whatever the loss is (:meth:`Loss.nats`), and
-shares and ratios of losses mean the same for all. :meth:`Loss.shown` is the number for the eye.
+``n / 2 * log(loss)`` is the length of the residuals whatever the loss is: the negative logarithm of
+their likelihood at the best scale, but for what all formulas have in common. Shares and ratios of
+losses mean the same for all. :meth:`Loss.shown` is the number for the eye.
 
 Each of them is the smallest weighted mean of squares over some family of weights, reached at
 :meth:`Loss.touching`: squares with those weights touch the loss where they were taken and lie above
@@ -167,7 +168,7 @@ class Loss:
         return loss, np.where(np.isfinite(factors), factors, 1.0), middle
 
     def evidence(self, residuals: Array, weights: Array | None, floor: float) -> float:
-        """What stands for the loss where formulas are chosen; see :meth:`nats`.
+        """What stands for the loss where formulas are chosen.
 
         Of a robust loss gross outliers make up nearly all, and it says little of how well a formula
         describes the other rows. So the residuals are written down in the shortest of several ways:
@@ -224,15 +225,6 @@ class Loss:
         return centre * size
 
     # --- numbers made of a loss ---------------------------------------------------------------
-    def nats(self, loss: float, n_rows: float) -> float:
-        """Nats that the residuals of so many rows take, but for what all formulas have in common.
-
-        It is the negative logarithm of the likelihood at the best scale: of normal noise for
-        squares, of Laplace's for absolute values; of Huber's loss, which is the one or the other
-        where none or all of it is beyond the threshold, the same expression.
-        """
-        return 0.5 * n_rows * math.log(loss)
-
     def shown(self, loss: float) -> float:
         """The number that a user knows: the mean absolute value, else the mean of squares.
 
